@@ -1,0 +1,276 @@
+//! token, batch, unlock, play: the story of the house, and nothing else.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use uuid::Uuid;
+use warp::http::HeaderValue;
+
+use crate::{
+    access::Access,
+    error::{Code, Error, Result},
+    package::{
+        Lease, Packager,
+        container::Container,
+        file::File,
+        playlist,
+    },
+    source::{Qid, Sources},
+    stream::{Stream, Streams},
+    time::{end_of, instant, left},
+};
+
+/// When a caller who was turned away should come back.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What a backend gets for a stream.
+pub struct Grant {
+    /// The stream's id.
+    pub rid: Uuid,
+    /// Opens every file of the stream until `expires_at`.
+    pub token: String,
+    /// Whole seconds.
+    pub expires_at: SystemTime,
+    /// What is missing, such as captions that could not be fetched.
+    pub warnings: Vec<String>,
+}
+
+/// What a backend gets for a batch.
+pub struct Batch {
+    /// The batch's id.
+    pub id: Uuid,
+    /// Streams in the order asked, with their qid.
+    pub streams: Vec<(Uuid, String)>,
+    /// Items that failed.
+    pub errors: Vec<(String, Error)>,
+    /// End of all its streams.
+    pub expires_at: SystemTime,
+}
+
+/// How a file may be kept by those who got it.
+pub enum Keep {
+    /// Playlists: ask again each time.
+    Revalidate,
+    /// Segments: never change; may be kept for this long.
+    Immutable(Duration),
+}
+
+/// A file as it goes to a player.
+pub struct Asset {
+    /// The whole file.
+    pub bytes: Bytes,
+    /// The same, gzipped, where that is worth it.
+    pub gzip: Option<Bytes>,
+    /// Strong validator of `bytes`, quoted.
+    pub etag: HeaderValue,
+    /// Content-Type.
+    pub media_type: &'static str,
+    /// Cache policy.
+    pub keep: Keep,
+}
+
+/// What a player's query string said.
+#[derive(Clone, Default)]
+pub struct Query {
+    /// `?container=`: overrides the configured one; carried on every URI.
+    pub container: Option<Container>,
+    /// `?token=`, decoded, to be carried on every URI of playlists.
+    pub token: Option<String>,
+}
+
+/// The rooms that the story needs.
+pub struct Broker {
+    access: Arc<Access>,
+    sources: Arc<Sources>,
+    packager: Arc<Packager>,
+    streams: Arc<Streams>,
+    /// Life of a token, and of a stream that was not made with a batch.
+    expiry: Duration,
+    draining: AtomicBool,
+    pressure: Arc<Pressure>,
+}
+
+/// Whether the disk takes new work; the watchdog says so.
+#[derive(Debug, Default)]
+pub struct Pressure(AtomicBool);
+
+impl Pressure {
+    /// New work is refused from now on, or taken again.
+    pub fn set(&self, high: bool) {
+        self.0.store(high, Relaxed);
+    }
+}
+
+impl Broker {
+    /// A broker over these rooms.
+    pub fn new(
+        access: Arc<Access>,
+        sources: Arc<Sources>,
+        packager: Arc<Packager>,
+        streams: Arc<Streams>,
+        pressure: Arc<Pressure>,
+        expiry: Duration,
+    ) -> Arc<Self> {
+        let draining = AtomicBool::new(false);
+        Arc::new(Self { access, sources, packager, streams, expiry, draining, pressure })
+    }
+
+    /// Compares a handshake, counting failures per address.
+    ///
+    /// # Errors
+    /// [`Code::BadHandshake`], or [`Code::TooManyAttempts`] past the limit.
+    pub fn authorize(&self, handshake: Option<&str>, from: IpAddr) -> Result<()> {
+        self.access.check_handshake(handshake, from)
+    }
+
+    /// A stream and its token for one media id.
+    ///
+    /// # Errors
+    /// As the upstream table of the wire contract says.
+    pub async fn token(&self, qid: &str) -> Result<Grant> {
+        let qid = Qid::parse(qid)?;
+        self.ready()?;
+        let (lease, warnings) = self.open(&qid).await?;
+        let end = end_of(self.expiry);
+        let streams = self.streams.add(vec![lease], None, end).await?;
+        let stream = streams.first().ok_or_else(|| Error::new(Code::Internal, "no stream"))?;
+        self.grant(stream, end, warnings)
+    }
+
+    /// Streams for many media ids, all with the same end. With `strict`, one failure fails all.
+    ///
+    /// # Errors
+    /// [`Code::BadQid`] for the first malformed id; [`Code::Busy`] for what cannot fit; [`Code::BatchFailed`] when nothing
+    /// could be prepared, or not all of a strict one.
+    pub async fn batch(&self, qids: Vec<String>, expiry: Duration, strict: bool) -> Result<Batch> {
+        let parsed: Vec<_> = qids.iter().map(|qid| Qid::parse(qid)).collect::<Result<_>>()?;
+        self.ready()?;
+        let distinct: HashSet<_> = parsed.iter().collect();
+        if distinct.len() > self.sources.limit() {
+            let (asked, limit) = (distinct.len(), self.sources.limit());
+            let text = format!("the batch has {asked} different media; cache.limit is {limit}");
+            return Err(Error::busy(text, RETRY));
+        }
+        let end = end_of(expiry);
+        let opened = join_all(distinct.iter().map(|qid| async move { (*qid, self.open(qid).await) }));
+        let opened: HashMap<_, _> = opened.await.into_iter().collect();
+
+        let (mut leases, mut named, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        for (qid, text) in parsed.iter().zip(qids) {
+            match opened.get(qid) {
+                Some(Ok((lease, _))) => {
+                    leases.push(lease.clone());
+                    named.push(text);
+                }
+                Some(Err(error)) => errors.push((text, error.clone())),
+                None => {}
+            }
+        }
+        if leases.is_empty() || (strict && !errors.is_empty()) {
+            return Err(batch_failed(&errors));
+        }
+        let id = Uuid::new_v4();
+        let streams = self.streams.add(leases, Some(id), end).await?;
+        let streams = streams.iter().map(|stream| stream.rid).zip(named).collect();
+        Ok(Batch { id, streams, errors, expires_at: instant(end) })
+    }
+
+    /// A new token for a stream that exists. One that was not made with a batch goes on for longer by it.
+    ///
+    /// # Errors
+    /// [`Code::StreamGone`].
+    pub async fn unlock(&self, rid: Uuid) -> Result<Grant> {
+        let stream = self.streams.get(rid)?;
+        let mut end = end_of(self.expiry);
+        if stream.is_of_batch() {
+            end = end.min(stream.end());
+        } else {
+            self.streams.renew(&stream, self.expiry).await?;
+        }
+        self.grant(&stream, end, stream.package().source().warnings.clone())
+    }
+
+    /// Ends a stream; every token of it is refused from then on.
+    pub async fn revoke(&self, rid: Uuid) -> Result<()> {
+        self.streams.end(rid).await
+    }
+
+    /// One file of a stream, for the bearer of `token`. Waits for a segment that is not encoded yet.
+    ///
+    /// # Errors
+    /// In this order: the token's, [`Code::StreamGone`], [`Code::NotFound`], and what [`Packager::view`] says.
+    pub async fn play(
+        &self,
+        rid: Uuid,
+        token: Option<&str>,
+        file: File,
+        query: &Query,
+    ) -> Result<Asset> {
+        let token_end = self.access.check_token(token, rid)?;
+        let stream = self.streams.get(rid)?;
+        let carried =
+            playlist::Query { container: query.container, token: query.token.as_deref() };
+        let hot = self.packager.view(stream.package(), file, carried).await?;
+        let keep = match file {
+            File::Index | File::Playlist(_) => Keep::Revalidate,
+            _ => Keep::Immutable(left(token_end.min(stream.end()))),
+        };
+        let etag = HeaderValue::from_maybe_shared(hot.etag);
+        let etag = etag.map_err(|_| Error::new(Code::Internal, "a validator is no header value"))?;
+        Ok(Asset { bytes: hot.bytes, gzip: hot.gzip, etag, media_type: file.media_type(), keep })
+    }
+
+    /// Whether new work is taken.
+    ///
+    /// # Errors
+    /// [`Code::Busy`], saying why not.
+    pub fn ready(&self) -> Result<()> {
+        if self.draining.load(Relaxed) {
+            return Err(Error::busy("the broker is about to end", RETRY));
+        }
+        if self.pressure.0.load(Relaxed) {
+            return Err(Error::busy("the disk is full and nothing on it can be evicted", RETRY));
+        }
+        Ok(())
+    }
+
+    /// The process is going to end: new work is refused, playback goes on.
+    pub fn drain(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// The package of a media id, and what is missing in it.
+    async fn open(&self, qid: &Qid) -> Result<(Lease, Vec<String>)> {
+        let (source, pin) = self.sources.get(qid).await?;
+        let warnings = source.warnings.clone();
+        let lease = self.packager.open(source, pin).await?;
+        Ok((lease, warnings))
+    }
+
+    fn grant(&self, stream: &Stream, end: i64, warnings: Vec<String>) -> Result<Grant> {
+        let token = self.access.sign(stream.rid, end)?;
+        Ok(Grant { rid: stream.rid, token, expires_at: instant(end), warnings })
+    }
+}
+
+fn batch_failed(errors: &[(String, Error)]) -> Error {
+    let items: Vec<_> = errors
+        .iter()
+        .map(|(qid, error)| {
+            let mut item = error.json();
+            item["qid"] = qid.as_str().into();
+            item
+        })
+        .collect();
+    let text = format!("{} of the batch's media could not be prepared", errors.len());
+    Error::new(Code::BatchFailed, text).with("errors", items.into())
+}

@@ -1,0 +1,17 @@
+//! Where log lines go and what they look like.
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::config::{Format, Log};
+
+/// Logs to stderr from now on. Called once.
+pub fn start(log: &Log) {
+    // What the libraries below say is of interest only when somebody looks for it.
+    let filter = format!("warn,hls_broker={level},request={level},drain={level},connection={level}", level = log.level);
+    let filter = EnvFilter::new(filter);
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        Format::Text => lines.with_target(false).init(),
+        Format::Json => lines.json().flatten_event(true).init(),
+    }
+}

@@ -1,0 +1,443 @@
+//! The state of one rendition: which segments are there, who waits, and which heads are on their way.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Notify, futures::Notified};
+
+use super::table::SegmentTable;
+use crate::error::{Code, Error};
+
+/// What a new head costs before its first segment: a process start and a seek (packaging measurements, sections 2 and 6).
+const START: Duration = Duration::from_millis(200);
+
+/// Seconds of media that a head is always trusted to reach soon enough.
+const NEAR: f64 = 2.0;
+
+/// How many times faster than real time a head is taken to be before it was measured.
+const SPEED: f64 = 40.0;
+
+/// For how long a segment that could not be made is answered with its error.
+const FAILURE_LIFE: Duration = Duration::from_secs(10);
+
+/// One head, as the others see it.
+#[derive(Debug)]
+pub struct Control {
+    /// The segment that it was started for.
+    pub start: u32,
+    /// The segment that it works on.
+    pub next: AtomicU32,
+    /// It waits for bytes of its source, or has nobody to work for: it uses no processor.
+    pub starved: AtomicBool,
+    /// It is to end at the next segment boundary, though never before its first.
+    pub stop: AtomicBool,
+    began: Instant,
+}
+
+impl Control {
+    /// A head for `start` that begins now.
+    pub fn new(start: u32) -> Arc<Self> {
+        Arc::new(Self {
+            start,
+            next: AtomicU32::new(start),
+            starved: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            began: Instant::now(),
+        })
+    }
+}
+
+/// What a segment that somebody asks for can expect.
+#[derive(Debug)]
+pub enum Outlook {
+    /// It is there.
+    Ready,
+    /// It could not be made.
+    Failed(Error),
+    /// A head will reach it soon.
+    Coming,
+    /// No head will reach it soon.
+    Needed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Missing,
+    Writing,
+    Ready,
+}
+
+#[derive(Debug)]
+struct Failure {
+    tries: u32,
+    error: Error,
+    at: Instant,
+}
+
+/// One rendition of a package.
+#[derive(Debug)]
+pub struct Rendition {
+    table: SegmentTable,
+    state: Mutex<State>,
+    changed: Notify,
+    bytes: AtomicU64,
+    silence: AtomicU64,
+    distrusted: AtomicBool,
+}
+
+/// Never held across an await.
+#[derive(Debug)]
+struct State {
+    slots: Vec<Slot>,
+    missing: usize,
+    heads: Vec<Arc<Control>>,
+    waiting: BTreeMap<u32, usize>,
+    failures: HashMap<u32, Failure>,
+}
+
+impl Rendition {
+    /// A rendition of which the segments marked in `ready` are there, with `bytes` in all.
+    pub fn new(table: SegmentTable, ready: &[bool], bytes: u64) -> Self {
+        let slot = |n: u32| match ready.get(n as usize) {
+            Some(true) => Slot::Ready,
+            _ => Slot::Missing,
+        };
+        let slots: Vec<_> = (0..table.len()).map(slot).collect();
+        let missing = slots.iter().filter(|&&slot| slot != Slot::Ready).count();
+        let state = State {
+            slots,
+            missing,
+            heads: Vec::new(),
+            waiting: BTreeMap::new(),
+            failures: HashMap::new(),
+        };
+        Self {
+            table,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            bytes: AtomicU64::new(bytes),
+            silence: AtomicU64::new(0),
+            distrusted: AtomicBool::new(false),
+        }
+    }
+
+    /// Its cuts.
+    pub fn table(&self) -> &SegmentTable {
+        &self.table
+    }
+
+    /// Bytes of the segments that are there.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Frames of silence that were appended.
+    pub fn silence(&self) -> u64 {
+        self.silence.load(Relaxed)
+    }
+
+    /// Counts frames of silence; says whether they are the first.
+    pub fn add_silence(&self, frames: u64) -> bool {
+        self.silence.fetch_add(frames, Relaxed) == 0
+    }
+
+    /// Whether seeking in this source has given less than was there: it is decoded from the start from then on.
+    pub fn is_distrusted(&self) -> bool {
+        self.distrusted.load(Relaxed)
+    }
+
+    /// Seeking in this source cannot be relied on.
+    pub fn distrust(&self) {
+        self.distrusted.store(true, Relaxed);
+    }
+
+    /// Whether every segment is there.
+    pub fn is_complete(&self) -> bool {
+        self.state().missing == 0
+    }
+
+    /// Whether segment `n` is there.
+    pub fn is_ready(&self, n: u32) -> bool {
+        self.state().slots.get(n as usize) == Some(&Slot::Ready)
+    }
+
+    /// Whether any segment is there: then something in the source decodes.
+    pub fn has_any(&self) -> bool {
+        let state = self.state();
+        state.missing < state.slots.len()
+    }
+
+    /// The first segment that is missing and that nothing is known to be wrong with.
+    pub fn first_gap(&self) -> Option<u32> {
+        let state = self.state();
+        if !state.failures.is_empty() {
+            return None;
+        }
+        let gap = state.slots.iter().position(|&slot| slot == Slot::Missing);
+        gap.map(|n| n as u32)
+    }
+
+    /// The next change of any segment. Enable it before asking for an outlook.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Wakes all who wait, for them to look again.
+    pub fn wake(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Says that somebody waits for segment `n` for as long as the returned guard lives.
+    pub fn wait(self: &Arc<Self>, n: u32) -> Waiter {
+        *self.state().waiting.entry(n).or_default() += 1;
+        Waiter { rendition: self.clone(), n }
+    }
+
+    /// Whether somebody waits for segment `n`.
+    pub fn is_wanted(&self, n: u32) -> bool {
+        self.state().waiting.contains_key(&n)
+    }
+
+    /// Whether somebody waits for what this head is about to produce.
+    pub fn is_followed(&self, head: &Control) -> bool {
+        let next = head.next.load(Relaxed);
+        let state = self.state();
+        state.waiting.range(next..).any(|(&n, _)| state.reach(&self.table, head, n))
+    }
+
+    /// What who asks for segment `n` can expect.
+    pub fn outlook(&self, n: u32) -> Outlook {
+        let mut state = self.state();
+        match state.slots.get(n as usize) {
+            Some(Slot::Ready) => return Outlook::Ready,
+            Some(Slot::Writing) => return Outlook::Coming,
+            _ => {}
+        }
+        if let Some(failure) = state.failures.get(&n) {
+            if failure.at.elapsed() > FAILURE_LIFE {
+                state.failures.remove(&n);
+            } else if failure.tries > 1 {
+                return Outlook::Failed(failure.error.clone());
+            }
+        }
+        if state.heads.iter().any(|head| state.reach(&self.table, head, n)) {
+            return Outlook::Coming;
+        }
+        Outlook::Needed
+    }
+
+    /// How many heads are on their way.
+    pub fn heads(&self) -> usize {
+        self.state().heads.len()
+    }
+
+    /// The head to end when another is needed elsewhere: one that nobody follows, else the oldest.
+    pub fn spare_head(&self) -> Option<Arc<Control>> {
+        let heads = self.state().heads.clone();
+        let unfollowed = heads.iter().find(|head| !self.is_followed(head));
+        unfollowed.or(heads.first()).cloned()
+    }
+
+    /// A head begins.
+    pub fn add_head(&self, head: Arc<Control>) {
+        self.state().heads.push(head);
+    }
+
+    /// A head has ended.
+    pub fn remove_head(&self, head: &Arc<Control>) {
+        self.state().heads.retain(|other| !Arc::ptr_eq(other, head));
+        self.wake();
+    }
+
+    /// Takes segment `n` for writing; false when it is there or somebody else writes it: the first writer wins.
+    pub fn claim(&self, n: u32) -> bool {
+        let mut state = self.state();
+        match state.slots.get_mut(n as usize) {
+            Some(slot @ Slot::Missing) => {
+                *slot = Slot::Writing;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A claimed segment has been written, with so many bytes.
+    pub fn publish(&self, n: u32, bytes: u64) {
+        let mut state = self.state();
+        if let Some(slot @ Slot::Writing) = state.slots.get_mut(n as usize) {
+            *slot = Slot::Ready;
+            state.missing -= 1;
+            state.failures.remove(&n);
+            self.bytes.fetch_add(bytes, Relaxed);
+        }
+        drop(state);
+        self.wake();
+    }
+
+    /// A claimed segment could not be written.
+    pub fn unclaim(&self, n: u32) {
+        if let Some(slot @ Slot::Writing) = self.state().slots.get_mut(n as usize) {
+            *slot = Slot::Missing;
+        }
+    }
+
+    /// Segment `n` could not be made. A failed encode is tried once more; anything else is told at once.
+    pub fn fail(&self, n: u32, error: Error) {
+        let mut state = self.state();
+        let at = Instant::now();
+        let tries = match state.failures.get(&n) {
+            _ if error.code() != Code::EncodeFailed => 2,
+            Some(failure) => failure.tries + 1,
+            None => 1,
+        };
+        state.failures.insert(n, Failure { tries, error, at });
+        drop(state);
+        self.wake();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether `head` will get to segment `n` before a new head could have made it.
+    fn reach(&self, table: &SegmentTable, head: &Control, n: u32) -> bool {
+        let next = head.next.load(Relaxed);
+        if n < next || (head.stop.load(Relaxed) && n > head.start) {
+            return false;
+        }
+        let way = next as usize..n as usize;
+        let blocked = self.slots.get(way).is_none_or(|way| way.contains(&Slot::Ready));
+        !blocked && (n == next || distance(table, next, n) <= head.horizon(table))
+    }
+}
+
+impl Control {
+    /// Seconds of media that it covers in the time that a new head takes to start.
+    fn horizon(&self, table: &SegmentTable) -> f64 {
+        let made = distance(table, self.start, self.next.load(Relaxed));
+        let took = self.began.elapsed().saturating_sub(START / 4).as_secs_f64();
+        let speed = if made > 0.0 && took > 0.0 { made / took } else { SPEED };
+        NEAR.max(speed * START.as_secs_f64())
+    }
+}
+
+/// Seconds of media between the starts of two segments.
+fn distance(table: &SegmentTable, from: u32, to: u32) -> f64 {
+    let start = |n| table.ticks(n).map_or(0, |ticks| ticks.start);
+    start(to).saturating_sub(start(from)) as f64 / f64::from(table.timescale())
+}
+
+/// Somebody who waits for a segment.
+#[derive(Debug)]
+pub struct Waiter {
+    rendition: Arc<Rendition>,
+    n: u32,
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut state = self.rendition.state();
+        if let Some(count) = state.waiting.get_mut(&self.n) {
+            *count -= 1;
+            if *count == 0 {
+                state.waiting.remove(&self.n);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendition() -> Arc<Rendition> {
+        let table = SegmentTable::audio(25_841, 44_100, Duration::from_secs(5));
+        Arc::new(Rendition::new(table, &[true, false], 100))
+    }
+
+    fn needed(rendition: &Rendition, n: u32) -> bool {
+        matches!(rendition.outlook(n), Outlook::Needed)
+    }
+
+    fn coming(rendition: &Rendition, n: u32) -> bool {
+        matches!(rendition.outlook(n), Outlook::Coming)
+    }
+
+    #[test]
+    fn a_head_is_waited_for_only_if_it_is_near() {
+        let r = rendition();
+        assert!(matches!(r.outlook(0), Outlook::Ready) && needed(&r, 1));
+        let head = Control::new(1);
+        r.add_head(head.clone());
+        assert!(coming(&r, 1) && coming(&r, 2) && needed(&r, 100));
+        head.stop.store(true, Relaxed);
+        assert!(coming(&r, 1) && needed(&r, 2), "it still makes what it was started for");
+        r.remove_head(&head);
+        assert!(needed(&r, 1));
+    }
+
+    #[test]
+    fn a_head_ends_where_another_has_been() {
+        let r = rendition();
+        assert!(r.claim(2));
+        r.publish(2, 10);
+        r.add_head(Control::new(1));
+        assert!(coming(&r, 1) && needed(&r, 3));
+    }
+
+    #[test]
+    fn the_first_writer_wins() {
+        let r = rendition();
+        assert!(!r.claim(0), "it is there");
+        assert!(r.claim(1) && !r.claim(1));
+        assert!(coming(&r, 1));
+        r.unclaim(1);
+        assert!(r.claim(1));
+        r.publish(1, 50);
+        assert!(r.is_ready(1) && r.bytes() == 150 && !r.claim(1));
+        assert!(!r.claim(10_000), "past the end");
+    }
+
+    #[test]
+    fn a_failed_encode_is_tried_once_more() {
+        let r = rendition();
+        let error = Error::new(Code::EncodeFailed, "no");
+        r.fail(1, error.clone());
+        assert!(needed(&r, 1) && r.first_gap().is_none());
+        r.fail(1, error);
+        assert!(matches!(r.outlook(1), Outlook::Failed(_)));
+        assert!(needed(&r, 2), "other segments are not judged by it");
+        r.fail(2, Error::new(Code::UpstreamFailed, "no"));
+        assert!(matches!(r.outlook(2), Outlook::Failed(_)));
+    }
+
+    #[test]
+    fn waiters_are_counted_and_followed() {
+        let r = rendition();
+        let (one, two) = (r.wait(3), r.wait(3));
+        let head = Control::new(1);
+        assert!(r.is_wanted(3) && r.is_followed(&head));
+        drop(one);
+        assert!(r.is_wanted(3));
+        drop(two);
+        assert!(!r.is_wanted(3) && !r.is_followed(&head));
+    }
+
+    #[test]
+    fn the_spare_head_is_one_that_nobody_follows() {
+        let r = rendition();
+        let (near, far) = (Control::new(1), Control::new(50));
+        r.add_head(near.clone());
+        r.add_head(far.clone());
+        let _waiter = r.wait(1);
+        assert!(Arc::ptr_eq(&r.spare_head().unwrap(), &far));
+    }
+}

@@ -1,0 +1,211 @@
+//! What a player asks for: every file of a package, as it is sent.
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+
+use super::{
+    AUDIO, Package, Packager, SUBTITLES,
+    captions::Captions,
+    container::Container,
+    file::{File, Format},
+    fmp4, packed,
+    plan::Audio,
+    playlist::{self, Query, Subtitles, Variant},
+    rendition::Outlook,
+    store::Hot,
+    table::FRAME,
+    ts,
+};
+use crate::{
+    error::{Code, Error, Result},
+    metrics::Metrics,
+};
+
+/// Playlists from this size on are offered gzipped.
+const WORTH_ZIPPING: usize = 1024;
+
+/// CODECS of AAC-LC (RFC 6381).
+const AAC_LC: &str = "mp4a.40.2";
+
+impl Packager {
+    /// One file of a package. Waits for a segment that is not encoded yet.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] for what the playlists do not name; [`Code::EncodeFailed`], or what the source says, when a segment
+    /// cannot be made; [`Code::Busy`] when it was waited for too long.
+    pub async fn view(&self, package: &Arc<Package>, file: File, query: Query<'_>) -> Result<Hot> {
+        let container = query.container.unwrap_or(self.container);
+        match file {
+            File::Index | File::Playlist(_) if query.token.is_some() || query.container.is_some() => {
+                self.playlist(package, file, container, query).map(zipped)
+            }
+            File::Index | File::Playlist(_) => {
+                let make = async { self.playlist(package, file, container, query).map(zipped) };
+                self.cached(package, file, container, make).await
+            }
+            File::Init(AUDIO) => {
+                let make = async { Ok(Hot::new(fmp4::init(package.plan.audio.config))) };
+                self.cached(package, file, Container::Cmaf, make).await
+            }
+            File::Segment(AUDIO, n, format) if n < package.audio.table().len() => match format {
+                Format::M4s => self.segment(package, n).await,
+                _ => {
+                    let make = self.mux(package, n, format);
+                    self.cached(package, file, Container::Cmaf, make).await
+                }
+            },
+            File::Segment(SUBTITLES, n, Format::Vtt) if package.has_captions => {
+                let make = self.caption_segment(package, n, container);
+                self.cached(package, file, container, make).await
+            }
+            _ => Err(no_such_file()),
+        }
+    }
+
+    /// A file from memory, or made; all who ask at once share the making.
+    async fn cached(
+        &self,
+        package: &Package,
+        file: File,
+        container: Container,
+        make: impl Future<Output = Result<Hot>>,
+    ) -> Result<Hot> {
+        let made = self.hot.try_get_with((package.key, file, container), make).await;
+        made.map_err(|error| Error::clone(&error))
+    }
+
+    /// A segment: from memory, from disk, or once a head has made it.
+    async fn segment(&self, package: &Arc<Package>, n: u32) -> Result<Hot> {
+        let file = File::Segment(AUDIO, n, Format::M4s);
+        let count = |from| Metrics::count(&self.metrics.segment_lookups, from);
+        let key = (package.key, file, Container::Cmaf);
+        if let Some(hot) = self.hot.get(&key).await {
+            count("memory");
+            return Ok(hot);
+        }
+        if package.audio.is_ready(n) {
+            count("disk");
+        } else {
+            count("encoded");
+            self.wait_for(package, n).await?;
+        }
+        let read = async {
+            let bytes = self.store.read(package.key, file).await;
+            bytes.map(Hot::new).map_err(|error| {
+                tracing::error!(%error, "a segment cannot be read");
+                Error::new(Code::EncodeFailed, "a segment that was there cannot be read any more")
+            })
+        };
+        self.cached(package, file, Container::Cmaf, read).await
+    }
+
+    async fn wait_for(&self, package: &Arc<Package>, n: u32) -> Result<()> {
+        let _waiter = package.audio.wait(n);
+        let wait = async {
+            loop {
+                let mut changed = std::pin::pin!(package.audio.changed());
+                changed.as_mut().enable();
+                match package.audio.outlook(n) {
+                    Outlook::Ready => return Ok(()),
+                    Outlook::Failed(error) => return Err(error),
+                    Outlook::Coming => {}
+                    Outlook::Needed => self.workers.want(package, n)?,
+                }
+                changed.await;
+            }
+        };
+        let late = |_| {
+            let waited = humantime::format_duration(self.wait);
+            Error::busy(format!("the segment was not ready within {waited}"), super::RETRY)
+        };
+        tokio::time::timeout(self.wait, wait).await.map_err(late)?
+    }
+
+    /// The frames of a CMAF segment in another container.
+    async fn mux(&self, package: &Arc<Package>, n: u32, format: Format) -> Result<Hot> {
+        let segment = self.segment(package, n).await?;
+        let (first, frames) = fmp4::read(&segment.bytes).map_err(|e| {
+            Error::new(Code::EncodeFailed, format!("a segment on disk is damaged: {e}"))
+        })?;
+        let config = package.plan.audio.config;
+        Ok(Hot::new(match format {
+            Format::Ts => ts::segment(config, n, first, &frames),
+            _ => packed::segment(config, first, &frames),
+        }))
+    }
+
+    async fn caption_segment(&self, package: &Package, n: u32, container: Container) -> Result<Hot> {
+        let table = package.audio.table();
+        let ticks = table.ticks(n).ok_or_else(no_such_file)?;
+        let captions = self.captions(package).await?;
+        // Players place a segment's audio up to one frame beside its place in the table.
+        let period = ticks.start.saturating_sub(FRAME)..ticks.end + FRAME;
+        let origin = match container {
+            Container::Cmaf => 0,
+            Container::Aac | Container::Ts => ts::BASE_PTS,
+        };
+        Ok(Hot::new(captions.segment(period, table.timescale(), origin)))
+    }
+
+    async fn captions(&self, package: &Package) -> Result<Arc<Captions>> {
+        let read = async {
+            let bytes = self.store.captions(package.key).await;
+            let bytes = bytes.map_err(|e| Error::io("reading captions", &e))?;
+            let parsed = Captions::parse(&bytes);
+            let parsed = parsed.map_err(|e| Error::new(Code::Internal, e.to_string()))?;
+            Ok(Arc::new(parsed.captions))
+        };
+        let got = self.captions.try_get_with(package.key, read).await;
+        got.map_err(|error: Arc<Error>| Error::clone(&error))
+    }
+
+    fn playlist(
+        &self,
+        package: &Package,
+        file: File,
+        container: Container,
+        query: Query<'_>,
+    ) -> Result<String> {
+        let table = package.audio.table();
+        match file {
+            File::Index => {
+                let captions =
+                    [Subtitles { track: SUBTITLES, name: &self.name, language: &self.language }];
+                let shown = if package.has_captions { &captions[..] } else { &[] };
+                Ok(playlist::index(&[variant(&package.plan.audio, container)], shown, query))
+            }
+            File::Playlist(AUDIO) => Ok(playlist::media(table, AUDIO, container.format(), query)),
+            File::Playlist(SUBTITLES) if package.has_captions => {
+                Ok(playlist::media(table, SUBTITLES, Format::Vtt, query))
+            }
+            _ => Err(no_such_file()),
+        }
+    }
+}
+
+fn variant(audio: &Audio, container: Container) -> Variant<'static> {
+    let (bandwidth, average_bandwidth) = audio.bandwidth(container);
+    Variant { track: AUDIO, bandwidth, average_bandwidth, codecs: AAC_LC }
+}
+
+fn no_such_file() -> Error {
+    Error::new(Code::NotFound, "this stream has no such file")
+}
+
+fn zipped(text: String) -> Hot {
+    let worth = text.len() >= WORTH_ZIPPING;
+    let mut hot = Hot::new(text.into());
+    hot.gzip = worth.then(|| gzip(&hot.bytes).ok()).flatten();
+    hot
+}
+
+fn gzip(bytes: &Bytes) -> io::Result<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes)?;
+    encoder.finish().map(Bytes::from)
+}

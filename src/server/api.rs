@@ -1,0 +1,317 @@
+//! Backends: the bodies of their calls, read in the order that the wire contract names: size, syntax, handshake, shape.
+
+use std::{
+    net::IpAddr,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::{Buf, Bytes};
+use futures_util::{Stream, StreamExt};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use uuid::Uuid;
+use warp::http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE},
+};
+
+use crate::{
+    config,
+    error::{Code, Error, Result},
+};
+
+use super::{
+    App, caller,
+    player::{bearer, parse_rid},
+    reply::{self, Reply, Rid},
+};
+
+/// Bytes of a call's body.
+const LARGEST_BODY: usize = 64 * 1024;
+
+/// How long a batch lives that does not say.
+const BATCH_EXPIRY: Duration = Duration::from_mins(30);
+
+/// Where a call comes from.
+#[derive(Clone, Copy)]
+pub struct Peer {
+    /// The other end of the connection, perhaps a proxy.
+    pub address: IpAddr,
+    /// The port that players are served on, where it is not the one called.
+    pub players: Option<u16>,
+}
+
+/// A call by somebody who knows the handshake.
+pub struct Call {
+    app: Arc<App>,
+    peer: Peer,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Call {
+    /// Reads a call within `limits.body` and checks its handshake.
+    pub async fn read<B: Buf>(
+        app: Arc<App>,
+        peer: Peer,
+        headers: HeaderMap,
+        body: impl Stream<Item = Result<B, warp::Error>>,
+    ) -> Result<Self> {
+        let limit = app.settings().limits.body;
+        let body = timeout(limit, collect(&headers, body))
+            .await
+            .map_err(|_| {
+                Error::new(
+                    Code::RequestTimeout,
+                    "the request's body did not arrive in time",
+                )
+            })??;
+        let body: Value = serde_json::from_slice(&body)
+            .map_err(|why| Error::new(Code::BadRequest, format!("the body is not JSON: {why}")))?;
+        authorize(&app, peer, &headers, body.get("handshake"))?;
+        Ok(Self {
+            app,
+            peer,
+            headers,
+            body,
+        })
+    }
+
+    /// A field, `null` being as good as absent.
+    fn field(&self, name: &str) -> Option<&Value> {
+        self.body.get(name).filter(|value| !value.is_null())
+    }
+
+    fn text(&self, name: &str) -> Result<&str> {
+        let field = self
+            .field(name)
+            .ok_or_else(|| malformed(name, "is missing"))?;
+        field
+            .as_str()
+            .ok_or_else(|| malformed(name, "must be a string"))
+    }
+
+    fn url(&self, rid: Uuid) -> Option<String> {
+        let settings = self.app.settings();
+        let base = if let Some(url) = &settings.public_url {
+            url.as_str().trim_end_matches('/').to_owned()
+        } else {
+            let trusted = &settings.limits.trusted_proxies;
+            caller::origin(self.peer.address, &self.headers, trusted, self.peer.players)?
+        };
+        Some(format!("{base}/hls/{rid}/index.m3u8"))
+    }
+}
+
+async fn collect<B: Buf>(
+    headers: &HeaderMap,
+    body: impl Stream<Item = Result<B, warp::Error>>,
+) -> Result<Bytes> {
+    let too_large = || {
+        Error::new(
+            Code::TooLarge,
+            format!("a body has at most {LARGEST_BODY} bytes"),
+        )
+    };
+    let promised = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
+    if promised.is_some_and(|length: usize| length > LARGEST_BODY) {
+        return Err(too_large());
+    }
+    let mut body = pin!(body);
+    let mut whole = Vec::with_capacity(promised.unwrap_or_default());
+    while let Some(part) = body.next().await {
+        let mut part =
+            part.map_err(|_| Error::new(Code::BadRequest, "the request's body broke off"))?;
+        if part.remaining() > LARGEST_BODY - whole.len() {
+            return Err(too_large());
+        }
+        while part.has_remaining() {
+            let chunk = part.chunk();
+            whole.extend_from_slice(chunk);
+            let length = chunk.len();
+            part.advance(length);
+        }
+    }
+    Ok(whole.into())
+}
+
+/// Checks the body's handshake, or if it has none, the bearer's.
+fn authorize(app: &App, peer: Peer, headers: &HeaderMap, handshake: Option<&Value>) -> Result<()> {
+    let offered = match handshake {
+        Some(handshake) => handshake.as_str(),
+        None => bearer(headers).unwrap_or_default(),
+    };
+    let trusted = &app.settings().limits.trusted_proxies;
+    app.broker
+        .authorize(offered, caller::address(peer.address, headers, trusted))
+}
+
+/// `POST /api/token`
+pub async fn token(call: Call) -> Result<Reply> {
+    let qid = call.text("qid")?;
+    check_qid("qid", qid)?;
+    let grant = call.app.broker.token(qid).await?;
+    let body = json!({
+        "token": grant.token,
+        "rid": grant.rid,
+        "url": call.url(grant.rid),
+        "expires_at": instant(grant.expires_at),
+        "expires_in": seconds_to(grant.expires_at),
+        "warnings": grant.warnings,
+    });
+    Ok(about(grant.rid, reply::json(StatusCode::CREATED, &body)))
+}
+
+/// `POST /api/batch`
+pub async fn batch(call: Call) -> Result<Reply> {
+    let qids = qids(&call)?;
+    let expiry = match call.field("expiry") {
+        None => BATCH_EXPIRY,
+        Some(_) => config::duration(call.text("expiry")?)
+            .map_err(|why| Error::new(Code::BadRequest, format!("expiry: {why}")))?,
+    };
+    let strict = match call.field("strict") {
+        None => false,
+        Some(strict) => strict
+            .as_bool()
+            .ok_or_else(|| malformed("strict", "must be true or false"))?,
+    };
+    let batch = call.app.broker.batch(qids, expiry, strict).await?;
+    let streams: Vec<_> = batch
+        .streams
+        .iter()
+        .map(|(rid, qid)| json!({ "rid": rid, "qid": qid }))
+        .collect();
+    let errors: Vec<_> = batch
+        .errors
+        .iter()
+        .map(|(qid, error)| {
+            let mut error = error.json();
+            error["qid"] = json!(qid);
+            error
+        })
+        .collect();
+    let body = json!({
+        "batchid": batch.id,
+        "streams": streams,
+        "errors": errors,
+        "expires_at": instant(batch.expires_at),
+    });
+    Ok(reply::json(StatusCode::CREATED, &body))
+}
+
+fn qids(call: &Call) -> Result<Vec<String>> {
+    let Some(Value::Array(items)) = call.field("qids") else {
+        return Err(malformed("qids", "must be a list of strings"));
+    };
+    if items.is_empty() {
+        return Err(malformed("qids", "must name at least one media id"));
+    }
+    let most = call.app.settings().limits.batch;
+    if items.len() > most {
+        return Err(Error::new(
+            Code::TooMany,
+            format!("qids: a batch has at most {most} media ids"),
+        ));
+    }
+    let mut qids = Vec::with_capacity(items.len());
+    for (n, item) in items.iter().enumerate() {
+        let qid = item
+            .as_str()
+            .ok_or_else(|| malformed(&format!("qids[{n}]"), "must be a string"))?;
+        qids.push(qid.to_owned());
+    }
+    for (n, qid) in qids.iter().enumerate() {
+        check_qid(&format!("qids[{n}]"), qid)?;
+    }
+    Ok(qids)
+}
+
+/// `POST /api/unlock`
+pub async fn unlock(call: Call) -> Result<Reply> {
+    // Whatever was never given out is gone, however it is written.
+    let rid = parse_rid(call.text("rid")?)
+        .ok_or_else(|| Error::new(Code::StreamGone, "there is no such stream, or it has ended"))?;
+    let grant = call.app.broker.unlock(rid).await?;
+    let body = json!({
+        "token": grant.token,
+        "url": call.url(rid),
+        "expires_at": instant(grant.expires_at),
+        "expires_in": seconds_to(grant.expires_at),
+    });
+    Ok(about(rid, reply::json(StatusCode::CREATED, &body)))
+}
+
+/// `DELETE /api/streams/<rid>`
+pub async fn revoke(app: Arc<App>, peer: Peer, headers: &HeaderMap, rid: &str) -> Result<Reply> {
+    authorize(&app, peer, headers, None)?;
+    let mut reply = Reply::default();
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    reply
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let Some(rid) = parse_rid(rid) else {
+        return Ok(reply);
+    };
+    app.broker.revoke(rid).await?;
+    Ok(about(rid, reply))
+}
+
+/// `GET /api/health`
+pub fn health() -> Reply {
+    reply::json(StatusCode::OK, &json!({ "status": "ok" }))
+}
+
+/// `GET /api/ready`
+pub fn ready(app: &App) -> Reply {
+    match app.broker.ready() {
+        Ok(()) => reply::json(StatusCode::OK, &json!({ "status": "ready" })),
+        Err(why) => reply::refuse_as(StatusCode::SERVICE_UNAVAILABLE, &why),
+    }
+}
+
+/// `GET /metrics`
+pub fn metrics(app: &App) -> Reply {
+    let (page, media_type) = app.metrics.page();
+    let mut reply = Reply::new(page.into());
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// Whether a media id may go upstream: 1 to 512 bytes without control characters, not `.` or `..`.
+fn check_qid(field: &str, qid: &str) -> Result<()> {
+    let why = match qid {
+        "" => "must not be empty",
+        "." | ".." => "must not be . or ..",
+        _ if qid.len() > 512 => "must have at most 512 bytes",
+        _ if qid.chars().any(char::is_control) => "must not have control characters",
+        _ => return Ok(()),
+    };
+    Err(Error::new(Code::BadQid, format!("{field} {why}")))
+}
+
+fn malformed(field: &str, why: &str) -> Error {
+    Error::new(Code::BadRequest, format!("{field} {why}"))
+}
+
+fn about(rid: Uuid, mut reply: Reply) -> Reply {
+    reply.extensions_mut().insert(Rid(rid));
+    reply
+}
+
+fn instant(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+/// Whole seconds from now, never more than there are.
+fn seconds_to(at: SystemTime) -> u64 {
+    at.duration_since(SystemTime::now())
+        .unwrap_or_default()
+        .as_secs()
+}

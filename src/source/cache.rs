@@ -1,0 +1,451 @@
+//! Sources on disk: those in use are pinned, the others are kept under moka while they fit.
+//!
+//! A source that a package still needs is outside moka's choice; when its last [`Pin`] goes it moves under moka's
+//! least-recently-used policy. Both kinds together stay within `cache.size` bytes and `cache.limit` files, but for a
+//! single source larger than all of it, which is held alone.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use moka::{notification::RemovalCause, policy::EvictionPolicy};
+use tokio::sync::Notify;
+
+use super::spool::Spool;
+use crate::{
+    disk::{Reservation, Room},
+    error::{Code, Error, Result},
+    metrics::Metrics,
+};
+
+/// When a caller who was turned away should come back.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// By how much a download of unknown length reserves ahead.
+const STEP: u64 = 1 << 20;
+
+/// The files of one process.
+#[derive(Debug)]
+pub struct Cache {
+    dir: PathBuf,
+    tempdir: PathBuf,
+    size: u64,
+    limit: usize,
+    /// How long a new source waits for pinned ones to be done with.
+    patience: Duration,
+    room: Option<Arc<Room>>,
+    kept: moka::sync::Cache<String, Kept>,
+    pinned: Mutex<Pinned>,
+    released: Notify,
+    sequence: AtomicU64,
+}
+
+/// A source that nobody needs now. Sources are kept in the order in which they were let go.
+#[derive(Clone, Debug)]
+struct Kept {
+    sequence: u64,
+    spool: Arc<Spool>,
+}
+
+#[derive(Debug, Default)]
+struct Pinned {
+    sources: HashMap<String, (Arc<Spool>, usize)>,
+    bytes: u64,
+}
+
+impl Pinned {
+    fn add(&mut self, id: &str, spool: &Arc<Spool>) {
+        self.bytes += spool.total().unwrap_or(0);
+        self.sources.insert(id.to_owned(), (spool.clone(), 1));
+    }
+}
+
+/// Where sources live and how much of them.
+#[derive(Debug)]
+pub struct Bounds {
+    /// `cache.dir`.
+    pub dir: PathBuf,
+    /// `cache.tempdir`.
+    pub tempdir: PathBuf,
+    /// `cache.size` in bytes.
+    pub size: u64,
+    /// `cache.limit`.
+    pub limit: usize,
+    /// How long a new source waits for others to be done with.
+    pub patience: Duration,
+    /// What downloads may take of `tempdir`; None without a limit.
+    pub room: Option<Arc<Room>>,
+}
+
+impl Cache {
+    /// An empty cache; see [`Cache::adopt`] for files of an earlier run.
+    pub fn new(bounds: Bounds, metrics: Arc<Metrics>) -> Arc<Self> {
+        let Bounds { dir, tempdir, size, limit, patience, room } = bounds;
+        // Each entry weighs at least its share of the number allowed, so that one bound keeps both.
+        let share = size / limit as u64;
+        let weigh = move |_: &String, kept: &Kept| {
+            let bytes = kept.spool.total().unwrap_or(0).max(share);
+            u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
+        };
+        let kept = moka::sync::Cache::builder()
+            .max_capacity(size / 1024)
+            .weigher(weigh)
+            .eviction_policy(EvictionPolicy::lru())
+            .eviction_listener(move |_, kept: Kept, cause| {
+                if cause == RemovalCause::Size {
+                    Metrics::count(&metrics.evictions, "source");
+                    kept.spool.doom();
+                }
+            })
+            .build();
+        Arc::new(Self {
+            dir,
+            tempdir,
+            size,
+            limit,
+            patience,
+            room,
+            kept,
+            pinned: Mutex::default(),
+            released: Notify::new(),
+            sequence: AtomicU64::new(0),
+        })
+    }
+
+    /// How many sources can be in use at once.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Takes over a file of an earlier run; false when there is none.
+    pub fn adopt(&self, id: &str) -> bool {
+        let Ok(spool) = Spool::open(&self.dir.join(id)) else { return false };
+        self.keep(id, Arc::new(spool));
+        true
+    }
+
+    /// Removes the files of an earlier run that were not adopted.
+    pub fn sweep(&self) {
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let known = entry.file_name().to_str().is_some_and(|name| self.kept.contains_key(name));
+            if !known && let Err(e) = crate::disk::remove(&entry.path()) {
+                tracing::warn!(error = %e, "a file of an earlier run cannot be removed");
+            }
+        }
+    }
+
+    /// The source `id`, if it is here and did not break off.
+    pub fn pin(self: &Arc<Self>, id: &str) -> Option<Pin> {
+        let mut pinned = self.pinned();
+        if let Some((spool, pins)) = pinned.sources.get_mut(id) {
+            if spool.failure().is_some() {
+                return None;
+            }
+            *pins += 1;
+            let spool = spool.clone();
+            return Some(self.guard(id, spool));
+        }
+        let Kept { spool, .. } = self.kept.remove(id)?;
+        pinned.add(id, &spool);
+        Some(self.guard(id, spool))
+    }
+
+    /// A new empty source of `total` bytes, if that is known. Waits for its turn while sources in use leave no room.
+    ///
+    /// # Errors
+    /// [`Code::Busy`] when there is none in time, or the disk is full; [`Code::UpstreamTooLarge`] when it can never fit.
+    pub async fn create(self: &Arc<Self>, id: &str, total: Option<u64>) -> Result<(Pin, Option<Reservation>)> {
+        let reservation = self.reserve(total.unwrap_or(STEP))?;
+        let nonce = self.sequence.fetch_add(1, Relaxed);
+        let part = self.tempdir.join(format!("{id}-{nonce}.part"));
+        let full = |e| disk_full("creating a file for a download", &e);
+        let spool = Arc::new(Spool::create(&part, total).map_err(full)?);
+        let turn = async {
+            loop {
+                let released = self.released.notified();
+                if let Some(pin) = self.admit(id, &spool) {
+                    return pin;
+                }
+                released.await;
+            }
+        };
+        let busy = |_| Error::busy("all room for sources is in use", RETRY);
+        let pin = tokio::time::timeout(self.patience, turn).await.map_err(busy)?;
+        Ok((pin, reservation))
+    }
+
+    fn admit(self: &Arc<Self>, id: &str, spool: &Arc<Spool>) -> Option<Pin> {
+        let need = spool.total().unwrap_or(0);
+        let mut pinned = self.pinned();
+        // A failed one of the same name leaves its place; its own pins find that out when they go.
+        if let Some((old, _)) = pinned.sources.remove(id) {
+            pinned.bytes -= old.total().unwrap_or(0).min(pinned.bytes);
+        }
+        let fits = pinned.sources.len() < self.limit && pinned.bytes + need <= self.size;
+        if !fits && !pinned.sources.is_empty() {
+            return None;
+        }
+        pinned.add(id, spool);
+        self.make_room(&pinned);
+        drop(pinned);
+        Some(self.guard(id, spool.clone()))
+    }
+
+    /// Lets go of what is kept, longest unused first, until it fits beside what is pinned.
+    fn make_room(&self, pinned: &Pinned) {
+        self.kept.run_pending_tasks();
+        let size = |kept: &Kept| kept.spool.total().unwrap_or(0);
+        let mut kept: Vec<_> =
+            self.kept.iter().map(|(id, kept)| (kept.sequence, id, size(&kept))).collect();
+        kept.sort_unstable();
+        let mut bytes: u64 = kept.iter().map(|&(_, _, bytes)| bytes).sum();
+        let mut count = kept.len();
+        for (_, id, size) in kept {
+            if bytes + pinned.bytes <= self.size && count + pinned.sources.len() <= self.limit {
+                return;
+            }
+            if let Some(Kept { spool, .. }) = self.kept.remove(&*id) {
+                bytes -= size;
+                count -= 1;
+                spool.doom();
+            }
+        }
+    }
+
+    fn reserve(&self, bytes: u64) -> Result<Option<Reservation>> {
+        let Some(room) = &self.room else { return Ok(None) };
+        if let Some(reservation) = room.reserve(bytes, 1.0) {
+            return Ok(Some(reservation));
+        }
+        Err(self.no_room(bytes))
+    }
+
+    /// Makes sure that a download of unknown length may go on to `bytes`.
+    pub fn extend(&self, reservation: &mut Option<Reservation>, bytes: u64) -> Result<()> {
+        let Some(reservation) = reservation else { return Ok(()) };
+        if bytes <= reservation.bytes() || reservation.grow(STEP.max(bytes - reservation.bytes())) {
+            return Ok(());
+        }
+        Err(self.no_room(bytes))
+    }
+
+    fn no_room(&self, bytes: u64) -> Error {
+        let limit = self.room.as_ref().map_or(0, |room| room.limit());
+        if bytes > limit {
+            let text = format!(
+                "the upstream's file is larger than cache.killsize.tempdir ({})",
+                bytesize::ByteSize(limit)
+            );
+            return Error::new(Code::UpstreamTooLarge, text);
+        }
+        Error::busy("downloads in progress leave no room in tempdir", RETRY)
+    }
+
+    /// All bytes of `spool` are there: moves its file to `cache.dir`.
+    pub fn finish(&self, id: &str, spool: &Spool, bytes: u64) -> Result<()> {
+        if spool.total().is_none() {
+            let mut pinned = self.pinned();
+            pinned.bytes += bytes;
+            self.make_room(&pinned);
+        }
+        let moved = spool.keep(&self.dir.join(id), bytes);
+        moved.map_err(|e| disk_full("moving a download into the cache", &e))
+    }
+
+    fn keep(&self, id: &str, spool: Arc<Spool>) {
+        let sequence = self.sequence.fetch_add(1, Relaxed);
+        self.kept.insert(id.to_owned(), Kept { sequence, spool });
+        self.kept.run_pending_tasks();
+    }
+
+    fn guard(self: &Arc<Self>, id: &str, spool: Arc<Spool>) -> Pin {
+        Pin { cache: self.clone(), id: id.to_owned(), spool }
+    }
+
+    fn release(&self, id: &str, spool: &Arc<Spool>) {
+        let mut pinned = self.pinned();
+        let Some((own, pins)) = pinned.sources.get_mut(id) else { return };
+        if !Arc::ptr_eq(own, spool) {
+            return;
+        }
+        *pins -= 1;
+        if *pins > 0 {
+            return;
+        }
+        pinned.sources.remove(id);
+        pinned.bytes -= spool.total().unwrap_or(0).min(pinned.bytes);
+        if spool.is_whole() {
+            self.keep(id, spool.clone());
+        }
+        drop(pinned);
+        self.released.notify_waiters();
+    }
+
+    fn pinned(&self) -> MutexGuard<'_, Pinned> {
+        self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of all sources that are here.
+    pub fn bytes(&self) -> u64 {
+        let kept: u64 = self.kept.iter().map(|(_, kept)| kept.spool.total().unwrap_or(0)).sum();
+        kept + self.pinned().bytes
+    }
+}
+
+/// A source that stays while this is held.
+#[derive(Debug)]
+pub struct Pin {
+    cache: Arc<Cache>,
+    id: String,
+    spool: Arc<Spool>,
+}
+
+impl Pin {
+    /// Its bytes.
+    pub fn spool(&self) -> &Arc<Spool> {
+        &self.spool
+    }
+
+    /// Its name in the cache.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Clone for Pin {
+    fn clone(&self) -> Self {
+        if let Some((own, pins)) = self.cache.pinned().sources.get_mut(&self.id)
+            && Arc::ptr_eq(own, &self.spool)
+        {
+            *pins += 1;
+        }
+        self.cache.guard(&self.id, self.spool.clone())
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.cache.release(&self.id, &self.spool);
+    }
+}
+
+/// What a failed write means to a caller: most often that the disk is full.
+pub fn disk_full(doing: &str, error: &std::io::Error) -> Error {
+    tracing::error!(%error, "{doing}");
+    Error::busy("the broker's disk cannot take this now", RETRY)
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixture {
+        dir: tempfile::TempDir,
+        cache: Arc<Cache>,
+    }
+
+    fn fixture(size: u64, limit: usize) -> Fixture {
+        let dir = tempfile::tempdir().unwrap();
+        let bounds = Bounds {
+            dir: dir.path().join("cache"),
+            tempdir: dir.path().join("temp"),
+            size,
+            limit,
+            patience: Duration::from_millis(1),
+            room: Some(Room::new(10 * size)),
+        };
+        std::fs::create_dir(&bounds.dir).unwrap();
+        std::fs::create_dir(&bounds.tempdir).unwrap();
+        Fixture { dir, cache: Cache::new(bounds, Arc::default()) }
+    }
+
+    impl Fixture {
+        async fn add(&self, id: &str, bytes: usize) -> Result<Pin> {
+            let (pin, _) = self.cache.create(id, Some(bytes as u64)).await?;
+            pin.spool().append(0, &vec![1; bytes]).unwrap();
+            self.cache.finish(id, pin.spool(), bytes as u64).unwrap();
+            Ok(pin)
+        }
+
+        fn files(&self) -> Vec<String> {
+            let names = std::fs::read_dir(self.dir.path().join("cache")).unwrap();
+            let mut names: Vec<_> =
+                names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    #[tokio::test]
+    async fn the_longest_unused_goes_first() {
+        let f = fixture(3 * 1024 * 1024, 100);
+        for id in ["a", "b", "c"] {
+            drop(f.add(id, 1024 * 1024).await.unwrap());
+        }
+        drop(f.cache.pin("a").unwrap());
+        drop(f.add("d", 1024 * 1024).await.unwrap());
+        assert_eq!(f.files(), ["a", "c", "d"]);
+        assert!(f.cache.pin("b").is_none());
+    }
+
+    #[tokio::test]
+    async fn the_number_of_files_is_bounded_too() {
+        let f = fixture(1024 * 1024, 4);
+        for n in 0..10 {
+            drop(f.add(&n.to_string(), 10).await.unwrap());
+        }
+        assert_eq!(f.files(), ["6", "7", "8", "9"]);
+    }
+
+    #[tokio::test]
+    async fn pinned_ones_stay_and_bound_newcomers() {
+        let f = fixture(2 * 1024 * 1024, 100);
+        let a = f.add("a", 1024 * 1024).await.unwrap();
+        let b = f.add("b", 1024 * 1024).await.unwrap();
+        assert_eq!(f.add("c", 1024 * 1024).await.unwrap_err().code(), Code::Busy);
+        drop(a);
+        drop(f.add("c", 1024 * 1024).await.unwrap());
+        assert_eq!(f.files(), ["b", "c"]);
+        drop(b);
+    }
+
+    #[tokio::test]
+    async fn one_larger_than_the_cache_is_held_alone_and_goes() {
+        let f = fixture(1024 * 1024, 100);
+        drop(f.add("small", 1000).await.unwrap());
+        let large = f.add("large", 3 * 1024 * 1024).await.unwrap();
+        assert_eq!(f.files(), ["large"]);
+        assert_eq!(f.add("other", 10).await.unwrap_err().code(), Code::Busy);
+        let second = large.clone();
+        drop(large);
+        assert_eq!(f.files(), ["large"]);
+        drop(second);
+        assert!(f.files().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_can_never_fit_is_told_apart_from_what_must_wait() {
+        let f = fixture(1024, 100);
+        let error = f.cache.create("huge", Some(20 * 1024)).await.unwrap_err();
+        assert_eq!(error.code(), Code::UpstreamTooLarge);
+        assert!(error.to_string().contains("cache.killsize.tempdir"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn files_of_an_earlier_run_are_adopted_or_swept() {
+        let f = fixture(1024 * 1024, 100);
+        std::fs::write(f.dir.path().join("cache/known"), b"abc").unwrap();
+        std::fs::write(f.dir.path().join("cache/unknown"), b"abc").unwrap();
+        assert!(f.cache.adopt("known") && !f.cache.adopt("missing"));
+        f.cache.sweep();
+        assert_eq!(f.files(), ["known"]);
+        assert_eq!(f.cache.pin("known").unwrap().spool().available(), 3);
+    }
+}

@@ -1,0 +1,312 @@
+//! Container headers to facts: what a source holds and how many samples ffmpeg will decode from it.
+//!
+//! Pure functions over the bytes that are there; no process is started but in [`last`]. The caller runs [`probe`], waits
+//! for what [`Stop`] asks for, and runs it again from scratch. Two classes:
+//!
+//! - *told by the header*: WAV, AIFF, FLAC with a total, MP3 whose Xing or VBRI frame agrees with Content-Length, MP4 with
+//!   `moov` first, audio-only Matroska with a Duration;
+//! - *told by the end*: everything else, and everything of unknown size. [`Stop::Whole`] until the source is whole.
+//!
+//! The numbers are those of ffmpeg 5.1 as it decodes track `0:a:0`, measured against it: encoder delay, padding and edit
+//! lists are trimmed as it trims them, not as the standards ask for.
+
+mod aac;
+mod adts;
+mod aiff;
+mod disguise;
+mod flac;
+pub mod input;
+pub mod last;
+mod matroska;
+mod mp4;
+mod mpeg;
+mod ogg;
+mod opus;
+mod samples;
+mod vorbis;
+mod wav;
+
+use std::{borrow::Cow, io};
+
+use serde::{Deserialize, Serialize};
+
+pub use input::Input;
+
+/// Enough of the head of a file to know its container.
+const MAGIC: usize = 512;
+
+/// `ID3v2` tags in a row that are skipped in front of the audio.
+const TAGS: usize = 16;
+
+/// The containers that are recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Container {
+    /// RIFF WAVE, RF64 and BW64.
+    Wav,
+    /// AIFF and AIFF-C.
+    Aiff,
+    /// MPEG audio frames, layers I to III.
+    Mp3,
+    /// MP4, M4A and `QuickTime`.
+    Mp4,
+    /// AAC in ADTS.
+    Adts,
+    /// Native FLAC.
+    Flac,
+    /// Ogg.
+    Ogg,
+    /// Matroska and `WebM`.
+    Matroska,
+    /// MPEG-2 transport stream.
+    MpegTs,
+    /// Apple's Core Audio Format.
+    Caf,
+    /// Sony Wave64.
+    W64,
+}
+
+impl Container {
+    /// The name of ffmpeg's demuxer, for `-f`.
+    pub const fn demuxer(self) -> &'static str {
+        match self {
+            Self::Wav => "wav",
+            Self::Aiff => "aiff",
+            Self::Mp3 => "mp3",
+            Self::Mp4 => "mov",
+            Self::Adts => "aac",
+            Self::Flac => "flac",
+            Self::Ogg => "ogg",
+            Self::Matroska => "matroska",
+            Self::MpegTs => "mpegts",
+            Self::Caf => "caf",
+            Self::W64 => "w64",
+        }
+    }
+}
+
+/// The audio codecs that are told apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Codec {
+    /// Linear PCM, integers.
+    Pcm,
+    /// Linear PCM, floating point.
+    Float,
+    /// G.711 A-law.
+    ALaw,
+    /// G.711 mu-law.
+    MuLaw,
+    /// Microsoft ADPCM.
+    AdpcmMs,
+    /// IMA ADPCM.
+    AdpcmIma,
+    /// MPEG audio layer I.
+    Mp1,
+    /// MPEG audio layer II.
+    Mp2,
+    /// MPEG audio layer III.
+    Mp3,
+    /// MPEG-4 AAC.
+    Aac {
+        /// The audio object type of ISO/IEC 14496-3 table 1.17: 2 is LC, 5 HE-AAC, 29 HE-AAC v2; 0 where it is not known.
+        object: u8,
+    },
+    /// Apple Lossless.
+    Alac,
+    /// FLAC.
+    Flac,
+    /// Vorbis.
+    Vorbis,
+    /// Opus.
+    Opus,
+    /// AC-3.
+    Ac3,
+    /// Enhanced AC-3.
+    Eac3,
+    /// Something else, by ffmpeg's name; only [`last`] finds it.
+    Other(String),
+}
+
+impl Codec {
+    /// The name, for messages.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Pcm => "PCM",
+            Self::Float => "PCM (float)",
+            Self::ALaw => "A-law",
+            Self::MuLaw => "mu-law",
+            Self::AdpcmMs => "MS ADPCM",
+            Self::AdpcmIma => "IMA ADPCM",
+            Self::Mp1 => "MP1",
+            Self::Mp2 => "MP2",
+            Self::Mp3 => "MP3",
+            Self::Aac { object: 5 | 29 } => "HE-AAC",
+            Self::Aac { .. } => "AAC",
+            Self::Alac => "ALAC",
+            Self::Flac => "FLAC",
+            Self::Vorbis => "Vorbis",
+            Self::Opus => "Opus",
+            Self::Ac3 => "AC-3",
+            Self::Eac3 => "E-AC-3",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+/// What a source holds: its first audio track.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The container.
+    pub container: Container,
+    /// The codec of the track.
+    pub codec: Codec,
+    /// Samples a second of the decoded audio.
+    pub rate: u32,
+    /// Channels of the decoded audio.
+    pub channels: u16,
+    /// Samples per channel that ffmpeg decodes, at `rate`. Exact, but for Matroska with a Duration: within 1024.
+    pub samples: u64,
+    /// Whether ffmpeg can decode it from a pipe while it is still arriving.
+    pub pipe: bool,
+    /// How a head starts in the middle.
+    pub splice: Splice,
+}
+
+/// How a head reaches a sample in the middle of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Splice {
+    /// ffmpeg's `-ss` lands on the sample that was asked for.
+    Seek,
+    /// Only decoding from the start lands on it.
+    Decode,
+}
+
+/// Why there are no facts yet, or never will be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Bytes up to this offset are needed (or the whole source, if it ends before).
+    More(u64),
+    /// Only the end tells: the whole source is needed.
+    Whole,
+    /// Not audio that can be decoded: what was found, to follow "this is".
+    Unsupported(String),
+    /// Recognised, but only ffmpeg can tell: [`last::decode`] on the whole file.
+    Undetermined(Container),
+    /// The file could not be read.
+    Io(io::ErrorKind),
+}
+
+/// The facts of a source, from the bytes that are there.
+///
+/// Reads no more than the header needs (64 MiB at most) where the header tells, else walks the whole source once.
+pub fn probe(input: &Input<'_>) -> Result<Facts, Stop> {
+    let (container, start) = recognise(input)?;
+    if input.total().is_none() {
+        return Err(Stop::Whole);
+    }
+    let facts = match container {
+        Container::Wav => wav::facts(input),
+        Container::Aiff => aiff::facts(input),
+        Container::Mp3 => mpeg::facts(input, start),
+        Container::Mp4 => mp4::facts(input),
+        Container::Adts => adts::facts(input, start),
+        Container::Flac => flac::facts(input, start),
+        Container::Ogg => ogg::facts(input),
+        Container::Matroska => matroska::facts(input),
+        Container::MpegTs | Container::Caf | Container::W64 => Err(Stop::Undetermined(container)),
+    };
+    match facts {
+        Err(Stop::Undetermined(_)) if !input.whole() => Err(Stop::Whole),
+        Ok(facts) if facts.samples == 0 || facts.rate == 0 || facts.channels == 0 => Err(
+            unsupported(format!("{} without any samples", facts.codec.name())),
+        ),
+        facts => facts,
+    }
+}
+
+/// The container, and where it starts behind its `ID3v2` tags.
+fn recognise(input: &Input<'_>) -> Result<(Container, u64), Stop> {
+    let head = peek(input, 0)?;
+    if head.is_empty() {
+        return Err(unsupported("an empty body"));
+    }
+    if let Some(container) = magic(&head) {
+        return Ok((container, 0));
+    }
+    if let Some(found) = disguise::name(&head) {
+        return Err(unsupported(found));
+    }
+    let start = audio_start(input)?;
+    let head = peek(input, start)?;
+    if head.starts_with(b"fLaC") {
+        return Ok((Container::Flac, start));
+    }
+    if adts::begins(input, start)? {
+        return Ok((Container::Adts, start));
+    }
+    match mpeg::first_frame(input, start)? {
+        Some(at) => Ok((Container::Mp3, at)),
+        None => Err(unsupported("nothing that is known as audio")),
+    }
+}
+
+/// The first bytes at `at`: what is there, once that is enough to tell containers apart.
+fn peek<'a>(input: &Input<'a>, at: u64) -> Result<Cow<'a, [u8]>, Stop> {
+    input.some(at, MAGIC)
+}
+
+/// The container of a file whose magic number says it.
+fn magic(head: &[u8]) -> Option<Container> {
+    let form = head.get(8..12);
+    match head.get(..4)? {
+        b"RIFF" | b"RF64" | b"BW64" if form == Some(b"WAVE") => Some(Container::Wav),
+        b"FORM" if matches!(form, Some(b"AIFF" | b"AIFC")) => Some(Container::Aiff),
+        b"fLaC" => Some(Container::Flac),
+        b"OggS" => Some(Container::Ogg),
+        b"caff" => Some(Container::Caf),
+        b"riff" if head.get(4..8) == Some(&[0x2e, 0x91, 0xcf, 0x11]) => Some(Container::W64),
+        [0x1a, 0x45, 0xdf, 0xa3] => Some(Container::Matroska),
+        _ if mp4::begins(head) => Some(Container::Mp4),
+        _ if head.len() > 376 && (0..3).all(|n| head.get(n * 188) == Some(&0x47)) => {
+            Some(Container::MpegTs)
+        }
+        _ => None,
+    }
+}
+
+/// The offset behind all `ID3v2` tags at the head (id3.org, id3v2.4.0-structure section 3.1).
+fn audio_start(input: &Input<'_>) -> Result<u64, Stop> {
+    let mut at = 0;
+    for _ in 0..TAGS {
+        let head = input.some(at, 10)?;
+        match id3(&head) {
+            Some(length) => at += length,
+            None => break,
+        }
+    }
+    Ok(at)
+}
+
+/// The length of the `ID3v2` tag that starts with these ten bytes, header and footer included.
+fn id3(head: &[u8]) -> Option<u64> {
+    let [b'I', b'D', b'3', major, minor, flags, size @ ..] = input::array::<10>(head, 0)? else {
+        return None;
+    };
+    if major == 0xff || minor == 0xff || size.iter().any(|byte| byte & 0x80 != 0) {
+        return None;
+    }
+    let size = size
+        .iter()
+        .fold(0, |size, byte| size << 7 | u64::from(*byte));
+    Some(size + if flags & 0x10 == 0 { 10 } else { 20 })
+}
+
+/// A [`Stop::Unsupported`].
+fn unsupported(found: impl Into<String>) -> Stop {
+    Stop::Unsupported(found.into())
+}
+
+#[cfg(test)]
+mod tests;

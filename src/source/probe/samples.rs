@@ -1,0 +1,239 @@
+//! The sample table of an MP4 track (ISO/IEC 14496-12 sections 8.6 and 8.7), and what an edit list leaves of it.
+
+use super::{
+    input::{be32, be64},
+    mp4::child,
+};
+
+/// Runs of samples of one duration: `stts`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Durations(Vec<(u32, u32)>);
+
+impl Durations {
+    /// The runs of an `stts` box; None if it is cut short.
+    pub(super) fn read(stbl: &[u8]) -> Option<Self> {
+        let stts = child(stbl, *b"stts")?;
+        let runs = entries(stts, 8)?.map(|run| Some((be32(run, 0)?, be32(run, 4)?)));
+        runs.collect::<Option<_>>().map(Self)
+    }
+
+    /// The duration of all samples but the last, if it is one.
+    pub(super) fn usual(&self) -> Option<u64> {
+        let mut runs = self.0.iter().filter(|(count, _)| *count > 0);
+        let &(count, usual) = runs.next()?;
+        match (runs.next(), runs.next()) {
+            (None, _) => Some(u64::from(usual)),
+            (Some((1, _)), None) if count > 0 => Some(u64::from(usual)),
+            _ => None,
+        }
+    }
+
+    /// The duration of the first `count` samples.
+    pub(super) fn sum(&self, mut count: u64) -> u64 {
+        self.0.iter().fold(0, |sum: u64, &(run, duration)| {
+            let taken = count.min(u64::from(run));
+            count -= taken;
+            sum.saturating_add(taken.saturating_mul(u64::from(duration)))
+        })
+    }
+
+    /// The sample that is shown at `time`, and the time at which it starts; None past the end.
+    pub(super) fn at(&self, time: u64) -> Option<(u64, u64)> {
+        let (mut sample, mut start) = (0u64, 0u64);
+        for &(run, duration) in &self.0 {
+            let length = u64::from(run).checked_mul(u64::from(duration))?;
+            if time < start.checked_add(length)? {
+                let skip = (time - start) / u64::from(duration);
+                return Some((sample + skip, start + skip * u64::from(duration)));
+            }
+            sample += u64::from(run);
+            start = start.checked_add(length)?;
+        }
+        None
+    }
+}
+
+/// Where the samples of a track lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Samples that lie in the file as a whole, from the first on.
+    pub(super) held: u64,
+    /// The offset of the first chunk in bytes.
+    pub(super) first: u64,
+    /// Whether all chunks come in the order of their offsets.
+    pub(super) ordered: bool,
+}
+
+impl Layout {
+    /// The layout by `stsz`, `stsc` and `stco`, in a file of `length` bytes; None if a box is missing or cut short.
+    ///
+    /// `constant` is the size of a sample of PCM in bytes, whose `stsz` cannot be relied on.
+    pub(super) fn read(stbl: &[u8], length: u64, constant: Option<u64>) -> Option<Self> {
+        let sizes = Sizes::read(stbl, constant)?;
+        let mut runs = entries(child(stbl, *b"stsc")?, 12)?
+            .map(|run| (be32(run, 0), be32(run, 4)))
+            .peekable();
+        let offsets: Vec<u64> = match child(stbl, *b"co64") {
+            Some(wide) => entries(wide, 8)?
+                .filter_map(|entry| be64(entry, 0))
+                .collect(),
+            None => entries(child(stbl, *b"stco")?, 4)?
+                .filter_map(|entry| be32(entry, 0).map(u64::from))
+                .collect(),
+        };
+        let mut held = 0;
+        let mut per_chunk = 0;
+        for (chunk, &offset) in (1u64..).zip(&offsets) {
+            while let Some((_, samples)) =
+                runs.next_if(|(from, _)| from.is_some_and(|from| u64::from(from) <= chunk))
+            {
+                per_chunk = u64::from(samples?);
+            }
+            let wanted = per_chunk.min(sizes.count().saturating_sub(held));
+            let fit = sizes.fit(held, wanted, length.saturating_sub(offset));
+            held += fit;
+            if fit < wanted {
+                break;
+            }
+        }
+        let ordered = offsets.is_sorted();
+        Some(Self {
+            held,
+            first: offsets.first().copied().unwrap_or(0),
+            ordered,
+        })
+    }
+}
+
+/// The sizes of samples in bytes.
+enum Sizes<'a> {
+    Constant(u64, u64),
+    Table(&'a [u8], u64),
+    Compact(&'a [u8], u64, usize),
+}
+
+impl<'a> Sizes<'a> {
+    fn read(stbl: &'a [u8], constant: Option<u64>) -> Option<Self> {
+        if let Some(stsz) = child(stbl, *b"stsz") {
+            let (size, count) = (u64::from(be32(stsz, 4)?), u64::from(be32(stsz, 8)?));
+            return Some(match (constant, size) {
+                (Some(size), _) | (None, size @ 1..) => Self::Constant(size, count),
+                (None, 0) => Self::Table(stsz.get(12..)?, count),
+            });
+        }
+        let stz2 = child(stbl, *b"stz2")?;
+        let width = usize::try_from(be32(stz2, 4)? & 0xff).ok()?;
+        matches!(width, 4 | 8 | 16).then_some(Self::Compact(
+            stz2.get(12..)?,
+            u64::from(be32(stz2, 8)?),
+            width,
+        ))
+    }
+
+    fn count(&self) -> u64 {
+        match self {
+            Self::Constant(_, count) | Self::Table(_, count) | Self::Compact(_, count, _) => *count,
+        }
+    }
+
+    /// How many of `wanted` samples from `first` on lie within `room` bytes.
+    fn fit(&self, first: u64, wanted: u64, mut room: u64) -> u64 {
+        if let Self::Constant(size, _) = self {
+            return wanted.min(room / size.max(&1));
+        }
+        for n in 0..wanted {
+            match self.size(first + n) {
+                Some(size) if size <= room => room -= size,
+                _ => return n,
+            }
+        }
+        wanted
+    }
+
+    /// The size of one sample; None past the table.
+    fn size(&self, sample: u64) -> Option<u64> {
+        let sample = usize::try_from(sample).ok()?;
+        match *self {
+            Self::Constant(size, _) => Some(size),
+            Self::Table(table, _) => be32(table, sample.checked_mul(4)?).map(u64::from),
+            Self::Compact(table, _, width) => {
+                super::input::bits(table, sample.checked_mul(width)?, width).map(u64::from)
+            }
+        }
+    }
+}
+
+/// The entries of `size` bytes behind version, flags and count of a full box; None if some are missing.
+fn entries(full: &[u8], size: usize) -> Option<impl Iterator<Item = &[u8]>> {
+    let count = usize::try_from(be32(full, 4)?).ok()?;
+    Some(
+        full.get(8..8 + count.checked_mul(size)?)?
+            .chunks_exact(size),
+    )
+}
+
+/// What an edit list shows of a track, in ticks of the track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Edit {
+    /// The media time at which it starts.
+    pub(super) start: u64,
+    /// Its duration.
+    pub(super) length: u64,
+    /// Whether it starts later than the presentation.
+    pub(super) late: bool,
+}
+
+/// An edit list as far as it can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edits {
+    /// There is none.
+    Absent,
+    /// One piece of the media.
+    One(Edit),
+    /// Several pieces, or nonsense.
+    Several,
+}
+
+impl Edits {
+    /// The edit list of a `trak`; `scales` are the ticks a second of the movie and of the track.
+    pub(super) fn read(trak: &[u8], scales: (u32, u32)) -> Self {
+        let Some(elst) = child(trak, *b"edts").and_then(|edts| child(edts, *b"elst")) else {
+            return Self::Absent;
+        };
+        Self::parse(elst, scales).unwrap_or(Self::Several)
+    }
+
+    fn parse(elst: &[u8], (movie, track): (u32, u32)) -> Option<Self> {
+        let wide = *elst.first()? == 1;
+        let mut late = false;
+        let mut shown = None;
+        for entry in entries(elst, if wide { 20 } else { 12 })? {
+            let (length, start) = if wide {
+                (be64(entry, 0)?, be64(entry, 8)?.cast_signed())
+            } else {
+                (
+                    u64::from(be32(entry, 0)?),
+                    i64::from(be32(entry, 4)?.cast_signed()),
+                )
+            };
+            match (u64::try_from(start), shown) {
+                (Err(_), None) => late |= length > 0,
+                (Ok(start), None) => shown = Some((start, length)),
+                _ => return None,
+            }
+        }
+        let Some((start, length)) = shown else {
+            return Some(Self::Absent);
+        };
+        // As ffmpeg rescales: to the nearest tick, halves up.
+        let (movie, track) = (u128::from(movie), u128::from(track));
+        let length = (u128::from(length) * track + movie / 2).checked_div(movie)?;
+        let length = u64::try_from(length).ok().filter(|&length| length > 0)?;
+        start.checked_add(length)?;
+        Some(Self::One(Edit {
+            start,
+            length,
+            late,
+        }))
+    }
+}

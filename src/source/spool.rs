@@ -1,0 +1,221 @@
+//! A source's bytes in a file, readable while they still arrive.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use tokio::sync::watch;
+
+use crate::error::{Code, Error, Result};
+
+/// How far a download has come.
+#[derive(Clone, Debug)]
+enum Progress {
+    /// This many bytes are there; more are coming.
+    Growing(u64),
+    /// All bytes are there.
+    Whole(u64),
+    /// It broke off; nobody gets more.
+    Failed(Error),
+}
+
+/// One source's file: written once from front to back, read by many at any offset that is there.
+///
+/// The file outlives its name: who holds a `Spool` reads on while it moves from `tempdir` to `cache.dir`, and while
+/// it is evicted. A doomed spool's file is removed when the last holder lets go.
+#[derive(Debug)]
+pub struct Spool {
+    file: File,
+    path: Mutex<PathBuf>,
+    total: Option<u64>,
+    progress: watch::Sender<Progress>,
+    doomed: AtomicBool,
+}
+
+impl Spool {
+    /// A new empty file at `path` that will hold `total` bytes, if that is known. Removed unless [`Spool::keep`] is
+    /// called before it is dropped.
+    pub fn create(path: &Path, total: Option<u64>) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).create_new(true).open(path)?;
+        Ok(Self::over(file, path, total, Progress::Growing(0), true))
+    }
+
+    /// A whole file that is there from an earlier run.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let bytes = file.metadata()?.len();
+        Ok(Self::over(file, path, Some(bytes), Progress::Whole(bytes), false))
+    }
+
+    fn over(file: File, path: &Path, total: Option<u64>, at: Progress, doomed: bool) -> Self {
+        let path = Mutex::new(path.to_owned());
+        let (progress, doomed) = (watch::Sender::new(at), AtomicBool::new(doomed));
+        Self { file, path, total, progress, doomed }
+    }
+
+    /// Length in bytes as the upstream announced it, or as it turned out.
+    pub fn total(&self) -> Option<u64> {
+        match *self.progress.borrow() {
+            Progress::Whole(bytes) => Some(bytes),
+            _ => self.total,
+        }
+    }
+
+    /// Bytes that are there now.
+    pub fn available(&self) -> u64 {
+        match *self.progress.borrow() {
+            Progress::Growing(bytes) | Progress::Whole(bytes) => bytes,
+            Progress::Failed(_) => 0,
+        }
+    }
+
+    /// Whether all bytes are there.
+    pub fn is_whole(&self) -> bool {
+        matches!(*self.progress.borrow(), Progress::Whole(_))
+    }
+
+    /// Why no more bytes will come, if that is so.
+    pub fn failure(&self) -> Option<Error> {
+        match &*self.progress.borrow() {
+            Progress::Failed(error) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
+    /// Where the file is now.
+    pub fn path(&self) -> PathBuf {
+        self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The open file, for reading at any offset below [`Spool::available`].
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Waits until `bytes` are there or the file is whole, and says how many are.
+    ///
+    /// # Errors
+    /// The fetch's own error when it broke off.
+    pub async fn wait_for(&self, bytes: u64) -> Result<u64> {
+        let mut progress = self.progress.subscribe();
+        let enough = |at: &Progress| !matches!(at, Progress::Growing(have) if *have < bytes);
+        // The sender lives in self, so the channel cannot close.
+        let at = progress.wait_for(enough).await.map(|at| at.clone());
+        match at {
+            Ok(Progress::Growing(bytes) | Progress::Whole(bytes)) => Ok(bytes),
+            Ok(Progress::Failed(error)) => Err(error),
+            Err(_) => Err(Error::new(Code::Internal, "a spool ended without an outcome")),
+        }
+    }
+
+    /// Appends `bytes` at `at`, the present end. Blocks for the time of a write into the page cache.
+    pub fn append(&self, at: u64, bytes: &[u8]) -> io::Result<u64> {
+        self.file.write_all_at(bytes, at)?;
+        let end = at + bytes.len() as u64;
+        self.progress.send_replace(Progress::Growing(end));
+        Ok(end)
+    }
+
+    /// All bytes are there: moves the file to `path`, where it stays until it is doomed.
+    pub fn keep(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let mut own = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(e) = std::fs::rename(&*own, path) {
+            if e.kind() != io::ErrorKind::CrossesDevices {
+                return Err(e);
+            }
+            std::fs::copy(&*own, path)?;
+            std::fs::remove_file(&*own)?;
+        }
+        path.clone_into(&mut own);
+        drop(own);
+        self.doomed.store(false, Relaxed);
+        self.progress.send_replace(Progress::Whole(bytes));
+        Ok(())
+    }
+
+    /// No more bytes will come.
+    pub fn fail(&self, error: Error) {
+        self.progress.send_replace(Progress::Failed(error));
+    }
+
+    /// The file goes when the last holder lets go.
+    pub fn doom(&self) {
+        self.doomed.store(true, Relaxed);
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if self.doomed.load(Relaxed) {
+            // It may have been removed by hand; there is nobody left to tell.
+            let _ = std::fs::remove_file(self.path());
+        }
+    }
+}
+
+/// Reads `len` bytes at `at`, on a thread where blocking is allowed. Short only at the end of the file.
+pub async fn read(spool: &Arc<Spool>, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    let spool = spool.clone();
+    tokio::task::spawn_blocking(move || {
+        let mut buffer = vec![0; len];
+        let mut filled = 0;
+        while filled < len {
+            match spool.file.read_at(&mut buffer[filled..], at + filled as u64)? {
+                0 => break,
+                n => filled += n,
+            }
+        }
+        buffer.truncate(filled);
+        Ok(buffer)
+    })
+    .await
+    .map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn readers_follow_the_writer_through_the_move() {
+        let dir = tempfile::tempdir().unwrap();
+        let (part, kept) = (dir.path().join("a.part"), dir.path().join("a"));
+        let spool = Arc::new(Spool::create(&part, Some(6)).unwrap());
+        let reader = tokio::spawn({
+            let spool = spool.clone();
+            async move {
+                spool.wait_for(6).await.unwrap();
+                read(&spool, 2, 10).await.unwrap()
+            }
+        });
+        let end = spool.append(0, b"abc").unwrap();
+        assert_eq!(spool.wait_for(3).await.unwrap(), 3);
+        spool.append(end, b"def").unwrap();
+        spool.keep(&kept, 6).unwrap();
+        assert_eq!(reader.await.unwrap(), b"cdef");
+        assert!(spool.is_whole() && kept.exists() && !part.exists());
+        spool.doom();
+        assert!(kept.exists());
+        drop(spool);
+        assert!(!kept.exists());
+    }
+
+    #[tokio::test]
+    async fn a_failure_reaches_who_waits_and_leaves_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = dir.path().join("a.part");
+        let spool = Spool::create(&part, None).unwrap();
+        spool.append(0, b"abc").unwrap();
+        spool.fail(Error::new(Code::UpstreamFailed, "broke off"));
+        assert_eq!(spool.wait_for(4).await.unwrap_err().code(), Code::UpstreamFailed);
+        drop(spool);
+        assert!(!part.exists());
+    }
+}

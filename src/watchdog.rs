@@ -1,0 +1,168 @@
+//! The watchdog: looks at what the disk really holds, makes room early, and ends the process before it eats the disk.
+//!
+//! From 80 % of a limit on, packages that nobody plays go. When there are none left, new ones are refused. Only when bytes on
+//! the disk exceed `killsize` all the same, as when somebody else writes there, does it give up: that is the last resort
+//! which operators asked for, not the housekeeping.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    broker::Pressure,
+    config::Killsize,
+    disk::{self, Usage},
+    error::{Code, Error, Result},
+    metrics::{Metrics, Place},
+    package::{PRESSURE, Packager},
+    source::Sources,
+};
+
+/// Between two looks. A look that takes long makes the next one wait longer: at most a tenth of the time is spent looking.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// Bytes that a file system must have left for new work.
+const FLOOR: u64 = 4 << 20;
+
+/// One process's watch over its disk.
+pub struct Watchdog {
+    tempdir: Watched,
+    packages: Watched,
+    cache: PathBuf,
+    enabled: bool,
+    packager: Arc<Packager>,
+    sources: Arc<Sources>,
+    pressure: Arc<Pressure>,
+    metrics: Arc<Metrics>,
+}
+
+struct Watched {
+    place: &'static str,
+    key: &'static str,
+    path: PathBuf,
+    limit: u64,
+    usage: Usage,
+}
+
+/// Where the three directories are.
+pub struct Paths {
+    /// `cache.tempdir`
+    pub tempdir: PathBuf,
+    /// `cache.static`
+    pub packages: PathBuf,
+    /// `cache.dir`
+    pub cache: PathBuf,
+}
+
+impl Watchdog {
+    /// A watchdog that knows `killsize`; when that is not enabled it only reports.
+    pub fn new(
+        paths: Paths,
+        killsize: &Killsize,
+        packager: Arc<Packager>,
+        sources: Arc<Sources>,
+        pressure: Arc<Pressure>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let watched = |place, key, path, limit| Watched { place, key, path, limit, usage: Usage::default() };
+        Self {
+            tempdir: watched("tempdir", "cache.killsize.tempdir", paths.tempdir, killsize.tempdir),
+            packages: watched("static", "cache.killsize.static", paths.packages, killsize.packages),
+            cache: paths.cache,
+            enabled: killsize.enabled,
+            packager,
+            sources,
+            pressure,
+            metrics,
+        }
+    }
+
+    /// Looks again and again. Returns only when a limit is exceeded.
+    pub async fn watch(mut self) -> Error {
+        loop {
+            let began = Instant::now();
+            let (own, outcome) = match tokio::task::spawn_blocking(move || {
+                let outcome = self.look();
+                (self, outcome)
+            })
+            .await
+            {
+                Ok(looked) => looked,
+                Err(e) => return Error::new(Code::Internal, format!("the watchdog fell over: {e}")),
+            };
+            self = own;
+            if let Err(error) = outcome {
+                return error;
+            }
+            tokio::time::sleep(PERIOD.max(began.elapsed() * 9)).await;
+        }
+    }
+
+    /// One look, blocking: measures, evicts, judges.
+    ///
+    /// # Errors
+    /// [`Code::Watchdog`] when a limit is exceeded and the watchdog is enabled.
+    pub fn look(&mut self) -> Result<()> {
+        let (temp, mut packages) = (self.tempdir.measure(), self.packages.measure());
+        let bound = (self.packages.limit as f64 * PRESSURE) as u64;
+        let free = [&self.tempdir.path, &self.packages.path, &self.cache].map(|path| disk::free(path));
+        let least = free.iter().flatten().min().copied();
+        let full = least.is_some_and(|free| free < FLOOR);
+        if (self.enabled && packages > bound) || full {
+            let excess = packages.saturating_sub(bound).max(if full { FLOOR } else { 0 });
+            if self.packager.evict(excess) > 0 {
+                packages = self.packages.measure();
+            }
+        }
+        let still_full = disk::free(&self.packages.path).is_some_and(|free| free < FLOOR);
+        self.pressure.set(still_full || (self.enabled && packages > bound));
+        self.packager.release_unused();
+        self.report(temp, packages, &free);
+        if !self.enabled {
+            return Ok(());
+        }
+        let exceeded = |watched: &Watched, bytes: u64| {
+            (bytes > watched.limit).then(|| {
+                let (key, limit) = (watched.key, bytesize::ByteSize(watched.limit));
+                format!("{} holds {}, {key} is {limit}", watched.place, bytesize::ByteSize(bytes))
+            })
+        };
+        let over: Vec<_> =
+            [exceeded(&self.tempdir, temp), exceeded(&self.packages, packages)].into_iter().flatten().collect();
+        if over.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(Code::Watchdog, format!("the watchdog ends the process: {}", over.join("; "))))
+    }
+
+    fn report(&self, temp: u64, packages: u64, free: &[Option<u64>; 3]) {
+        let set = |family: &prometheus_client::metrics::family::Family<Place, _>, place, bytes: u64| {
+            let gauge: &prometheus_client::metrics::gauge::Gauge = &family.get_or_create(&Place { place });
+            gauge.set(bytes.cast_signed());
+        };
+        let m = &self.metrics;
+        for (place, bytes) in
+            [(self.tempdir.place, temp), (self.packages.place, packages), ("cache", self.sources.disk_bytes())]
+        {
+            set(&m.disk_bytes, place, bytes);
+        }
+        for watched in [&self.tempdir, &self.packages] {
+            set(&m.disk_limit_bytes, watched.place, watched.limit);
+        }
+        for (place, free) in ["tempdir", "static", "cache"].into_iter().zip(free) {
+            set(&m.disk_free_bytes, place, free.unwrap_or(0));
+        }
+    }
+}
+
+impl Watched {
+    fn measure(&mut self) -> u64 {
+        let path: &Path = &self.path;
+        self.usage.measure(path).unwrap_or_else(|error| {
+            tracing::warn!(%error, key = self.key, "a directory cannot be measured");
+            0
+        })
+    }
+}
