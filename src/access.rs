@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The minute over which wrong handshakes are counted.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// Addresses whose failures are remembered; the oldest go when there are more.
 const ADDRESSES: usize = 10_000;
@@ -160,7 +160,8 @@ impl Access {
     /// [`Code::TokenMissing`], [`Code::TokenInvalid`], or [`Code::TokenExpired`] for a genuine token of this stream.
     pub fn check_token(&self, token: Option<&str>, rid: Uuid) -> Result<i64> {
         let missing = || {
-            let text = "a token is needed: send it as x-gostreamer-token, as a bearer token or as ?token=";
+            let text =
+                "a token is needed: send it as x-gostreamer-token, as a bearer token or as ?token=";
             Error::new(Code::TokenMissing, text)
         };
         let token = token.ok_or_else(missing)?;
@@ -215,7 +216,10 @@ pub fn own_secret(dir: &Path) -> Result<Secret> {
     match fs::read_to_string(&path) {
         Ok(text) if text.trim().len() >= 64 => return Ok(Secret::new(text.trim())),
         Ok(_) => {
-            return Err(Error::new(Code::Io, format!("{} is damaged; remove it to get a new one", doing())));
+            return Err(Error::new(
+                Code::Io,
+                format!("{} is damaged; remove it to get a new one", doing()),
+            ));
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(Error::io(doing(), &e)),
@@ -224,7 +228,8 @@ pub fn own_secret(dir: &Path) -> Result<Secret> {
     let temporary = dir.join("token.key.new");
     let write = || {
         let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file =
+            options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(secret.as_bytes())?;
         file.sync_all()?;
         fs::rename(&temporary, &path)

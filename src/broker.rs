@@ -17,13 +17,9 @@ use warp::http::HeaderValue;
 
 use crate::{
     access::Access,
+    config::Container,
     error::{Code, Error, Result},
-    package::{
-        Lease, Packager,
-        container::Container,
-        file::File,
-        playlist,
-    },
+    package::{Lease, Packager, file::File, playlist},
     source::{Qid, Sources},
     stream::{Stream, Streams},
     time::{end_of, instant, left},
@@ -161,7 +157,8 @@ impl Broker {
             return Err(Error::busy(text, RETRY));
         }
         let end = end_of(expiry);
-        let opened = join_all(distinct.iter().map(|qid| async move { (*qid, self.open(qid).await) }));
+        let opened =
+            join_all(distinct.iter().map(|qid| async move { (*qid, self.open(qid).await) }));
         let opened: HashMap<_, _> = opened.await.into_iter().collect();
 
         let (mut leases, mut named, mut errors) = (Vec::new(), Vec::new(), Vec::new());
@@ -217,15 +214,15 @@ impl Broker {
     ) -> Result<Asset> {
         let token_end = self.access.check_token(token, rid)?;
         let stream = self.streams.get(rid)?;
-        let carried =
-            playlist::Query { container: query.container, token: query.token.as_deref() };
+        let carried = playlist::Query { container: query.container, token: query.token.as_deref() };
         let hot = self.packager.view(stream.package(), file, carried).await?;
         let keep = match file {
             File::Index | File::Playlist(_) => Keep::Revalidate,
             _ => Keep::Immutable(left(token_end.min(stream.end()))),
         };
         let etag = HeaderValue::from_maybe_shared(hot.etag);
-        let etag = etag.map_err(|_| Error::new(Code::Internal, "a validator is no header value"))?;
+        let etag =
+            etag.map_err(|_| Error::new(Code::Internal, "a validator is no header value"))?;
         Ok(Asset { bytes: hot.bytes, gzip: hot.gzip, etag, media_type: file.media_type(), keep })
     }
 

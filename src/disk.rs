@@ -36,7 +36,10 @@ impl Directory {
     /// [`Code::Config`] when it cannot be created or written; [`Code::Unavailable`] when another process holds it.
     pub fn open(key: &str, path: &Path) -> Result<Self> {
         let unusable = |e: io::Error| {
-            let text = format!("{key}: {}: {e}; it has to be a directory that can be written", path.display());
+            let text = format!(
+                "{key}: {}: {e}; it has to be a directory that can be written",
+                path.display()
+            );
             Error::new(Code::Config, text)
         };
         if !path.exists() {
@@ -71,7 +74,11 @@ impl Directory {
 
 /// Removes a file or a whole directory; links are removed, not followed.
 pub fn remove(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    if fs::symlink_metadata(path)?.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    }
 }
 
 /// A number of bytes that may be used, and how many are spoken for.
@@ -129,7 +136,9 @@ impl Reservation {
 
     /// Adds `bytes` if they fit below the limit; says whether they did.
     pub fn grow(&mut self, bytes: u64) -> bool {
-        let Some(mut more) = self.room.reserve(bytes, 1.0) else { return false };
+        let Some(mut more) = self.room.reserve(bytes, 1.0) else {
+            return false;
+        };
         self.bytes += std::mem::take(&mut more.bytes);
         true
     }
@@ -196,7 +205,9 @@ impl Usage {
             }
             self.folders.insert(path.to_owned(), folder);
         }
-        let Some(folder) = self.folders.get(path) else { return Ok(0) };
+        let Some(folder) = self.folders.get(path) else {
+            return Ok(0);
+        };
         let (mut bytes, children) = (folder.bytes, folder.children.clone());
         for child in children {
             match self.folder(&child) {

@@ -116,9 +116,10 @@ impl Code {
             Self::NotFound | Self::MediaNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::StreamGone => StatusCode::GONE,
-            Self::UpstreamFailed | Self::UpstreamTooLarge | Self::BatchFailed | Self::EncodeFailed => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::UpstreamFailed
+            | Self::UpstreamTooLarge
+            | Self::BatchFailed
+            | Self::EncodeFailed => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,

@@ -65,7 +65,8 @@ impl Ffmpeg {
             Error::new(Code::Unavailable, format!("{program}: {why}; {advice}"))
         };
         let path = search(program).ok_or_else(|| missing("not found"))?;
-        let run = Command::new(&path).arg("-version").stdin(Stdio::null()).kill_on_drop(true).output();
+        let run =
+            Command::new(&path).arg("-version").stdin(Stdio::null()).kill_on_drop(true).output();
         let output = tokio::time::timeout(Duration::from_secs(20), run)
             .await
             .map_err(|_| missing("does not answer -version within 20 s"))?
@@ -186,7 +187,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
-        if let (Some((mut child, counted)), Ok(runtime)) = (self.child.take(), Handle::try_current()) {
+        if let (Some((mut child, counted)), Ok(runtime)) =
+            (self.child.take(), Handle::try_current())
+        {
             runtime.spawn(async move {
                 // Killed a moment ago; there is nobody to tell how it ended.
                 let _ = child.wait().await;
@@ -318,7 +321,8 @@ mod tests {
     #[tokio::test]
     async fn dropping_kills_the_whole_group() {
         let sh = shell().await;
-        let mut process = sh.spawn(script("sleep 1000 & echo started; wait"), false, 60).await.unwrap();
+        let mut process =
+            sh.spawn(script("sleep 1000 & echo started; wait"), false, 60).await.unwrap();
         let mut stdout = process.stdout.take().unwrap();
         let mut line = [0; 16];
         assert_ne!(stdout.read(&mut line).await.unwrap(), 0);

@@ -124,7 +124,11 @@ impl Default for Metrics {
         );
         r.register_with_unit("sent", "Body bytes sent", Unit::Bytes, m.bytes_sent.clone());
         r.register("connections", "Open connections", m.connections.clone());
-        r.register("connections_refused", "Connections over the cap", m.connections_refused.clone());
+        r.register(
+            "connections_refused",
+            "Connections over the cap",
+            m.connections_refused.clone(),
+        );
         r.register("streams", "Streams that have not ended", m.streams.clone());
         r.register("packages", "Packages known", m.packages.clone());
         r.register("heads", "ffmpeg processes running", m.heads.clone());
@@ -168,7 +172,10 @@ mod tests {
         metrics.streams.set(3);
         Metrics::count(&metrics.evictions, "package");
         let (page, _) = metrics.page();
-        assert!(page.contains("hls_broker_requests_total{route=\"token\",status=\"201\"} 1"), "{page}");
+        assert!(
+            page.contains("hls_broker_requests_total{route=\"token\",status=\"201\"} 1"),
+            "{page}"
+        );
         assert!(page.contains("hls_broker_streams 3"));
         assert!(page.contains("hls_broker_evictions_total{outcome=\"package\"} 1"));
         assert!(page.ends_with("# EOF\n"));

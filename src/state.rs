@@ -170,15 +170,17 @@ fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<(
 fn apply(transaction: &Transaction, change: &Change) -> rusqlite::Result<()> {
     match change {
         Change::Add(rows) => {
-            let mut insert = transaction
-                .prepare_cached("INSERT INTO streams (rid, package, batch, ends) VALUES (?, ?, ?, ?)")?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO streams (rid, package, batch, ends) VALUES (?, ?, ?, ?)",
+            )?;
             for Row { rid, package, batch, end } in rows {
                 let batch = batch.as_ref().map(Uuid::as_bytes);
                 insert.execute(params![rid.as_bytes(), package, batch, end])?;
             }
         }
         Change::Extend(rid, end) => {
-            let mut update = transaction.prepare_cached("UPDATE streams SET ends = ? WHERE rid = ?")?;
+            let mut update =
+                transaction.prepare_cached("UPDATE streams SET ends = ? WHERE rid = ?")?;
             update.execute(params![end, rid.as_bytes()])?;
         }
         Change::Remove(rid) => {

@@ -66,7 +66,8 @@ impl Watchdog {
         pressure: Arc<Pressure>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let watched = |place, key, path, limit| Watched { place, key, path, limit, usage: Usage::default() };
+        let watched =
+            |place, key, path, limit| Watched { place, key, path, limit, usage: Usage::default() };
         Self {
             tempdir: watched("tempdir", "cache.killsize.tempdir", paths.tempdir, killsize.tempdir),
             packages: watched("static", "cache.killsize.static", paths.packages, killsize.packages),
@@ -90,7 +91,9 @@ impl Watchdog {
             .await
             {
                 Ok(looked) => looked,
-                Err(e) => return Error::new(Code::Internal, format!("the watchdog fell over: {e}")),
+                Err(e) => {
+                    return Error::new(Code::Internal, format!("the watchdog fell over: {e}"));
+                }
             };
             self = own;
             if let Err(error) = outcome {
@@ -107,7 +110,8 @@ impl Watchdog {
     pub fn look(&mut self) -> Result<()> {
         let (temp, mut packages) = (self.tempdir.measure(), self.packages.measure());
         let bound = (self.packages.limit as f64 * PRESSURE) as u64;
-        let free = [&self.tempdir.path, &self.packages.path, &self.cache].map(|path| disk::free(path));
+        let free =
+            [&self.tempdir.path, &self.packages.path, &self.cache].map(|path| disk::free(path));
         let least = free.iter().flatten().min().copied();
         let full = least.is_some_and(|free| free < FLOOR);
         if (self.enabled && packages > bound) || full {
@@ -129,23 +133,32 @@ impl Watchdog {
                 format!("{} holds {}, {key} is {limit}", watched.place, bytesize::ByteSize(bytes))
             })
         };
-        let over: Vec<_> =
-            [exceeded(&self.tempdir, temp), exceeded(&self.packages, packages)].into_iter().flatten().collect();
+        let over: Vec<_> = [exceeded(&self.tempdir, temp), exceeded(&self.packages, packages)]
+            .into_iter()
+            .flatten()
+            .collect();
         if over.is_empty() {
             return Ok(());
         }
-        Err(Error::new(Code::Watchdog, format!("the watchdog ends the process: {}", over.join("; "))))
+        Err(Error::new(
+            Code::Watchdog,
+            format!("the watchdog ends the process: {}", over.join("; ")),
+        ))
     }
 
     fn report(&self, temp: u64, packages: u64, free: &[Option<u64>; 3]) {
-        let set = |family: &prometheus_client::metrics::family::Family<Place, _>, place, bytes: u64| {
-            let gauge: &prometheus_client::metrics::gauge::Gauge = &family.get_or_create(&Place { place });
-            gauge.set(bytes.cast_signed());
-        };
+        let set =
+            |family: &prometheus_client::metrics::family::Family<Place, _>, place, bytes: u64| {
+                let gauge: &prometheus_client::metrics::gauge::Gauge =
+                    &family.get_or_create(&Place { place });
+                gauge.set(bytes.cast_signed());
+            };
         let m = &self.metrics;
-        for (place, bytes) in
-            [(self.tempdir.place, temp), (self.packages.place, packages), ("cache", self.sources.disk_bytes())]
-        {
+        for (place, bytes) in [
+            (self.tempdir.place, temp),
+            (self.packages.place, packages),
+            ("cache", self.sources.disk_bytes()),
+        ] {
             set(&m.disk_bytes, place, bytes);
         }
         for watched in [&self.tempdir, &self.packages] {

@@ -18,37 +18,21 @@ fn get(upstream: &Upstream, path: &str, headers: Headers) -> io::Result<Reply> {
 }
 
 fn address(url: &str) -> SocketAddr {
-    url.strip_prefix("http://")
-        .expect("a URL")
-        .parse()
-        .expect("an address")
+    url.strip_prefix("http://").expect("a URL").parse().expect("an address")
 }
 
 #[test]
 fn a_file_is_served_and_remembered_under_its_decoded_path() {
     let upstream = Upstream::start();
     upstream.audio("a b/ü", BODY);
-    let reply = get(
-        &upstream,
-        "/audio/a%20b%2F%C3%BC?batch=true",
-        &[("x-key", "1")],
-    )
-    .expect("a reply");
+    let reply =
+        get(&upstream, "/audio/a%20b%2F%C3%BC?batch=true", &[("x-key", "1")]).expect("a reply");
     assert_eq!((reply.status, reply.body.as_slice()), (200, BODY));
     let request = upstream.wait_for("/audio/a b/ü", |request| request.over);
-    assert_eq!(
-        (request.query.as_str(), request.header("x-key")),
-        ("batch=true", Some("1"))
-    );
+    assert_eq!((request.query.as_str(), request.header("x-key")), ("batch=true", Some("1")));
     assert_eq!((request.sent, request.abandoned), (10, false));
-    assert_eq!(
-        (upstream.hits("/audio/a b/ü"), upstream.hits("/audio/other")),
-        (1, 0)
-    );
-    assert_eq!(
-        get(&upstream, "/audio/other", &[]).expect("a reply").status,
-        404
-    );
+    assert_eq!((upstream.hits("/audio/a b/ü"), upstream.hits("/audio/other")), (1, 0));
+    assert_eq!(get(&upstream, "/audio/other", &[]).expect("a reply").status, 404);
 }
 
 #[test]
@@ -62,51 +46,26 @@ fn ranges_and_conditions() {
         ("a", &[("range", "bytes=7-")], 206, b"789"),
         ("a", &[("range", "bytes=-2")], 206, b"89"),
         ("a", &[("range", "bytes=10-")], 416, b""),
-        (
-            "a",
-            &[("range", "bytes=0-0"), ("if-range", "\"6\"")],
-            200,
-            BODY,
-        ),
+        ("a", &[("range", "bytes=0-0"), ("if-range", "\"6\"")], 200, BODY),
         ("a", &[("if-none-match", "\"7\"")], 304, b""),
-        (
-            "a",
-            &[("if-none-match", "\"6\""), ("if-modified-since", date)],
-            200,
-            BODY,
-        ),
+        ("a", &[("if-none-match", "\"6\""), ("if-modified-since", date)], 200, BODY),
         ("a", &[("if-modified-since", date)], 304, b""),
-        (
-            "plain",
-            &[("range", "bytes=2-4"), ("if-none-match", "\"7\"")],
-            200,
-            BODY,
-        ),
+        ("plain", &[("range", "bytes=2-4"), ("if-none-match", "\"7\"")], 200, BODY),
     ];
     for (id, headers, status, body) in cases {
         let reply = get(&upstream, &format!("/audio/{id}"), headers).expect("a reply");
-        assert_eq!(
-            (reply.status, reply.body.as_slice()),
-            (status, body),
-            "{headers:?}"
-        );
+        assert_eq!((reply.status, reply.body.as_slice()), (status, body), "{headers:?}");
     }
 }
 
 #[test]
 fn connections_are_kept_and_answers_take_turns() {
     let upstream = Upstream::start();
-    upstream.at(
-        "/audio/a",
-        [Answer::Status(500), "one".into(), "two".into()],
-    );
+    upstream.at("/audio/a", [Answer::Status(500), "one".into(), "two".into()]);
     let mut connection = Connection::open(address(&upstream.url())).expect("a connection");
     let mut ask = || connection.send("GET /audio/a HTTP/1.1\r\n\r\n").reply();
     assert_eq!(ask().status, 500);
-    assert_eq!(
-        [ask().text(), ask().text(), ask().text()],
-        ["one", "two", "two"]
-    );
+    assert_eq!([ask().text(), ask().text(), ask().text()], ["one", "two", "two"]);
 }
 
 #[test]
@@ -144,10 +103,7 @@ fn odd_answers_arrive_whole() {
     upstream.audio("bomb", Answer::huge_header(100_000));
     let get = |id: &str| get(&upstream, &format!("/audio/{id}"), &[]).expect(id);
     let chunks = get("chunks");
-    assert_eq!(
-        (chunks.body.as_slice(), chunks.header("content-length")),
-        (BODY, None)
-    );
+    assert_eq!((chunks.body.as_slice(), chunks.header("content-length")), (BODY, None));
     let zip = get("zip");
     assert_eq!(zip.header("content-encoding"), Some("gzip"));
     assert!(zip.body.len() < 2_000, "{zip:?}");
@@ -188,15 +144,9 @@ fn an_endless_body_notices_that_its_client_left() {
     let upstream = Upstream::start();
     upstream.audio("a", Answer::Endless);
     let mut connection = Connection::open(address(&upstream.url())).expect("a connection");
-    connection
-        .send("GET /audio/a HTTP/1.1\r\n\r\n")
-        .take(1_000_000);
+    connection.send("GET /audio/a HTTP/1.1\r\n\r\n").take(1_000_000);
     drop(connection);
-    assert!(
-        upstream
-            .wait_for("/audio/a", |request| request.over)
-            .abandoned
-    );
+    assert!(upstream.wait_for("/audio/a", |request| request.over).abandoned);
 }
 
 #[test]
@@ -205,18 +155,12 @@ fn down_resets_and_nowhere_refuses() {
     upstream.set_down(true);
     let error = get(&upstream, "/audio/a", &[]).expect_err("it is down");
     assert!(
-        matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-        ),
+        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe),
         "{error}"
     );
     assert_eq!(upstream.requests().len(), 0);
     upstream.set_down(false);
-    assert_eq!(
-        get(&upstream, "/audio/a", &[]).expect("it is up").status,
-        404
-    );
+    assert_eq!(get(&upstream, "/audio/a", &[]).expect("it is up").status, 404);
     let nowhere = Nowhere::bind();
     let error =
         http::request(address(&nowhere.url()), "GET", "/", &[], None).expect_err("nobody is there");
@@ -229,22 +173,13 @@ fn every_format_is_made_and_heard() {
         let clip = Clip::noise(format, 1.5);
         let heard = decode::pcm(clip.bytes());
         // Opus counts at 48 kHz, ADTS and fragments keep their priming, lossy blocks are rounded up.
-        assert!(
-            (1.49..1.60).contains(&heard.seconds()),
-            "{format:?}: {} s",
-            heard.seconds()
-        );
+        assert!((1.49..1.60).contains(&heard.seconds()), "{format:?}: {} s", heard.seconds());
         assert_eq!(heard.channels, 2, "{format:?}");
         assert_eq!(clip.bytes(), clip.bytes(), "{format:?}");
     }
-    let speech = Clip::speech(Format::Wav, 2.0, "one two")
-        .rate(16_000)
-        .mono();
+    let speech = Clip::speech(Format::Wav, 2.0, "one two").rate(16_000).mono();
     let heard = decode::pcm(speech.bytes());
-    assert_eq!(
-        (heard.rate, heard.channels, heard.frames()),
-        (16_000, 1, 32_000)
-    );
+    assert_eq!((heard.rate, heard.channels, heard.frames()), (16_000, 1, 32_000));
     assert!(heard.peak(0..heard.frames()) > 1000);
     let video = decode::packets(Clip::noise(Format::Mp4Video, 2.0).bytes(), "v:0");
     assert_eq!(video.len(), 50);
@@ -261,16 +196,8 @@ fn unsized_formats_do_not_tell_their_length() {
         let at = |tag| bytes.windows(4).position(|word| word == tag);
         at(a) < at(b)
     };
-    assert!(is_first(
-        &Clip::noise(Format::M4a, 1.0).bytes(),
-        b"moov",
-        b"mdat"
-    ));
-    assert!(is_first(
-        &Clip::noise(Format::M4aMoovLast, 1.0).bytes(),
-        b"mdat",
-        b"moov"
-    ));
+    assert!(is_first(&Clip::noise(Format::M4a, 1.0).bytes(), b"moov", b"mdat"));
+    assert!(is_first(&Clip::noise(Format::M4aMoovLast, 1.0).bytes(), b"mdat", b"moov"));
 }
 
 #[test]
@@ -278,19 +205,12 @@ fn the_ear_finds_a_seamless_copy_seamless_and_a_lost_frame_lost() {
     let source = decode::pcm(Clip::noise(Format::Wav, 4.0).bytes());
     let heard = decode::pcm(Clip::noise(Format::M4a, 4.0).bytes());
     let lags = signal::lags(&source, &heard, 4410);
-    assert!(
-        lags.len() > 35 && lags.iter().all(|lag| *lag == Some(0)),
-        "{lags:?}"
-    );
+    assert!(lags.len() > 35 && lags.iter().all(|lag| *lag == Some(0)), "{lags:?}");
 
     let mut gap = heard.clone();
     gap.samples.drain(2 * 50_000..2 * 51_024);
     let lags = signal::lags(&source, &gap, 4410);
-    assert_eq!(
-        (lags[0], lags[lags.len() - 1]),
-        (Some(0), Some(-1024)),
-        "{lags:?}"
-    );
+    assert_eq!((lags[0], lags[lags.len() - 1]), (Some(0), Some(-1024)), "{lags:?}");
 
     assert_eq!(signal::lag(&source, &heard, 80_000, 100), Some(0));
     let stranger = decode::pcm(Clip::sine(Format::Wav, 4.0, 440).bytes());

@@ -113,11 +113,9 @@ pub enum Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Mint { rid, life } => f
-                .debug_struct("Mint")
-                .field("rid", rid)
-                .field("life", life)
-                .finish(),
+            Self::Mint { rid, life } => {
+                f.debug_struct("Mint").field("rid", rid).field("life", life).finish()
+            }
             Self::Inspect { .. } => f.debug_struct("Inspect").finish_non_exhaustive(),
         }
     }
@@ -138,10 +136,7 @@ pub fn parse<T: Into<OsString> + Clone>(
 ) -> Result<Args, Farewell> {
     let args = Args::try_parse_from(line).map_err(|error| Farewell {
         text: error.render().to_string(),
-        exit: if matches!(
-            error.kind(),
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-        ) {
+        exit: if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             0
         } else {
             Code::Usage.exit()
@@ -150,10 +145,7 @@ pub fn parse<T: Into<OsString> + Clone>(
     // Not in clap, which would repeat the value, and that may be a secret.
     if args.options.set.iter().any(|pair| split(pair).is_none()) {
         let text = "error: --set takes KEY=VALUE, as in --set cache.size=1GB\n".into();
-        return Err(Farewell {
-            text,
-            exit: Code::Usage.exit(),
-        });
+        return Err(Farewell { text, exit: Code::Usage.exit() });
     }
     Ok(args)
 }
@@ -210,9 +202,7 @@ mod tests {
         assert_eq!(command("health"), Command::Health { url: None });
         assert_eq!(
             command("health --url http://x"),
-            Command::Health {
-                url: Some("http://x".into())
-            }
+            Command::Health { url: Some("http://x".into()) }
         );
         let transcode = |vtt: Option<&str>| Command::Transcode {
             audio: "a.mp3".into(),
@@ -220,23 +210,15 @@ mod tests {
             out_dir: "out".into(),
         };
         assert_eq!(command("transcode a.mp3 out"), transcode(None));
-        assert_eq!(
-            command("transcode a.mp3 a.vtt out"),
-            transcode(Some("a.vtt"))
-        );
+        assert_eq!(command("transcode a.mp3 a.vtt out"), transcode(Some("a.vtt")));
         let life = Duration::from_mins(90);
         assert_eq!(
             command("token mint abc --for 1.5h"),
-            Command::Token(Token::Mint {
-                rid: "abc".into(),
-                life
-            })
+            Command::Token(Token::Mint { rid: "abc".into(), life })
         );
         assert_eq!(
             command("token inspect abc"),
-            Command::Token(Token::Inspect {
-                token: "abc".into()
-            })
+            Command::Token(Token::Inspect { token: "abc".into() })
         );
     }
 
@@ -250,12 +232,8 @@ mod tests {
             let args = read(line).ok().unwrap();
             assert_eq!(args.command(), &Command::Check);
             assert_eq!(args.options.config, Some("f.yaml".into()));
-            let pairs = [
-                ("log.level", "debug"),
-                ("cache.size", "1GB"),
-                ("port", "0"),
-                ("host", "::1"),
-            ];
+            let pairs =
+                [("log.level", "debug"), ("cache.size", "1GB"), ("port", "0"), ("host", "::1")];
             assert_eq!(
                 args.options.overrides(),
                 pairs.map(|(key, value)| (key.into(), value.into())),
@@ -267,10 +245,7 @@ mod tests {
     #[test]
     fn a_value_may_hold_equals_signs() {
         let args = read("--set url.audio=http://up/?id={id}").ok().unwrap();
-        assert_eq!(
-            args.options.overrides(),
-            [("url.audio".into(), "http://up/?id={id}".into())]
-        );
+        assert_eq!(args.options.overrides(), [("url.audio".into(), "http://up/?id={id}".into())]);
     }
 
     #[test]
@@ -309,24 +284,13 @@ mod tests {
             (version.exit, version.text),
             (0, format!("hls-broker {}\n", env!("CARGO_PKG_VERSION")))
         );
-        for command in [
-            "",
-            "serve",
-            "transcode",
-            "check",
-            "demo",
-            "health",
-            "token mint",
-            "token inspect",
-        ] {
+        for command in
+            ["", "serve", "transcode", "check", "demo", "health", "token mint", "token inspect"]
+        {
             let help = read(&format!("{command} --help")).err().unwrap();
             assert_eq!(help.exit, 0);
             assert!(
-                help.text.contains(
-                    &format!("Example: hls-broker {command}")
-                        .trim_end()
-                        .to_owned()
-                ),
+                help.text.contains(&format!("Example: hls-broker {command}").trim_end().to_owned()),
                 "{}",
                 help.text
             );

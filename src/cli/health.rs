@@ -1,6 +1,10 @@
 //! `health`: asks a running broker whether it is well, for container checks.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
+    time::Duration,
+};
 
 use crate::{
     config::Settings,
@@ -28,19 +32,20 @@ pub fn run(url: Option<&str>, settings: impl FnOnce() -> Result<Settings>) -> Re
     }
 }
 
-/// Where the API listens; an address that means "any" is reached over loopback.
+/// Where the API listens.
 fn here(settings: &Settings) -> String {
-    let (host, port) = match settings.listen.api {
-        Some(api) => (api.ip(), api.port()),
-        None => (settings.host, settings.port),
-    };
-    let host = match host {
-        any if any.is_unspecified() && any.is_ipv6() => "[::1]".into(),
-        any if any.is_unspecified() => "127.0.0.1".into(),
-        std::net::IpAddr::V6(host) => format!("[{host}]"),
-        std::net::IpAddr::V4(host) => host.to_string(),
-    };
-    format!("http://{host}:{port}")
+    let main = SocketAddr::new(settings.host, settings.port);
+    origin(settings.listen.api.unwrap_or(main))
+}
+
+/// How this machine reaches what listens on `address`; one that means "any" is reached over loopback.
+pub fn origin(mut address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("http://{address}")
 }
 
 async fn ask(url: &str) -> Result<()> {
@@ -51,4 +56,21 @@ async fn ask(url: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Code::Unavailable, format!("{url}: status {}", reply.status().as_u16())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_address_is_reached_over_loopback() {
+        for (listener, expected) in [
+            ("0.0.0.0:7000", "http://127.0.0.1:7000"),
+            ("[::]:7000", "http://[::1]:7000"),
+            ("10.1.2.3:80", "http://10.1.2.3:80"),
+            ("[fd00::1]:80", "http://[fd00::1]:80"),
+        ] {
+            assert_eq!(origin(listener.parse().unwrap()), expected);
+        }
+    }
 }

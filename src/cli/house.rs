@@ -11,7 +11,11 @@ use crate::{
     error::Result,
     ffmpeg::Ffmpeg,
     metrics::Metrics,
-    package::{Packager, store::{Key, Store}},
+    package::{
+        Packager,
+        captions::Captions,
+        store::{Key, Store},
+    },
     source::{
         Sources,
         cache::{Bounds, Cache},
@@ -51,7 +55,11 @@ impl House {
         let program = settings.packager.ffmpeg.to_string_lossy();
         let ffmpeg = Ffmpeg::find(&program, settings.packager.memory).await?;
         tracing::info!(version = ffmpeg.version(), "ffmpeg found");
-        let access = Arc::new(Access::new(&settings.handshake, keys(settings)?, settings.limits.bad_handshakes));
+        let access = Arc::new(Access::new(
+            &settings.handshake,
+            keys(settings)?,
+            settings.limits.bad_handshakes,
+        ));
         let (state, rows) = State::open(state_dir.path())?;
 
         let bounds = Bounds {
@@ -63,24 +71,25 @@ impl House {
             room: cache.killsize.enabled.then(|| Room::new(cache.killsize.tempdir)),
         };
         let files = Cache::new(bounds, metrics.clone());
-        let sources = Sources::new(settings, files, ffmpeg.clone(), metrics.clone())?;
+        let sources =
+            Sources::new(settings, files, ffmpeg.clone(), metrics.clone(), Captions::check)?;
         let store = Store::new(packages.path());
         let packager = Packager::new(settings, store, sources.clone(), ffmpeg, metrics.clone());
         let streams = Arc::new(Streams::new(state, metrics.clone()));
 
         let now = crate::time::now();
-        let live: HashSet<Key> =
-            rows.iter().filter(|row| row.end > now).filter_map(|row| row.package.parse().ok()).collect();
+        let live: HashSet<Key> = rows
+            .iter()
+            .filter(|row| row.end > now)
+            .filter_map(|row| row.package.parse().ok())
+            .collect();
         packager.restore(|key| live.contains(&key))?;
         sources.sweep();
         streams.restore(rows, &packager);
 
         let pressure = Arc::new(Pressure::default());
-        let paths = Paths {
-            tempdir: path(&temp),
-            packages: path(&packages),
-            cache: path(&sources_dir),
-        };
+        let paths =
+            Paths { tempdir: path(&temp), packages: path(&packages), cache: path(&sources_dir) };
         let mut watchdog = Watchdog::new(
             paths,
             &cache.killsize,

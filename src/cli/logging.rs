@@ -7,7 +7,10 @@ use crate::config::{Format, Log};
 /// Logs to stderr from now on. Called once.
 pub fn start(log: &Log) {
     // What the libraries below say is of interest only when somebody looks for it.
-    let filter = format!("warn,hls_broker={level},request={level},drain={level},connection={level}", level = log.level);
+    let filter = format!(
+        "warn,hls_broker={level},request={level},drain={level},connection={level}",
+        level = log.level
+    );
     let filter = EnvFilter::new(filter);
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match log.format {

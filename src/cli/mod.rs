@@ -2,11 +2,13 @@
 
 pub mod args;
 mod check;
+mod demo;
 mod health;
 mod house;
 mod logging;
 mod serve;
 mod token;
+mod transcode;
 
 use std::process::ExitCode;
 
@@ -44,13 +46,24 @@ fn run(args: &Args) -> Result<ExitCode> {
         Command::Check => check::run(&sources(args)?),
         Command::Health { url } => health::run(url.as_deref(), || settings(args)),
         Command::Token(command) => token::run(command, &settings(args)?),
-        Command::Transcode { .. } | Command::Demo => unreachable!(),
+        Command::Transcode { audio, vtt, out_dir } => {
+            transcode::run(&optional_sources(args)?, audio, vtt.as_deref(), out_dir)
+        }
+        Command::Demo => demo::run(&args.options),
     }
 }
 
 /// Where the settings come from.
 fn sources(args: &Args) -> Result<Sources> {
     Sources::find(args.options.config.as_deref(), std::env::vars_os(), args.options.overrides())
+}
+
+/// As [`sources`], or the defaults for commands that need no file.
+fn optional_sources(args: &Args) -> Result<Sources> {
+    match &args.options.config {
+        Some(_) => sources(args),
+        None => Sources::without_file(std::env::vars_os(), args.options.overrides()),
+    }
 }
 
 fn settings(args: &Args) -> Result<Settings> {

@@ -1,6 +1,6 @@
 //! `serve`: the broker as a process, from its sockets to its signals.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{future::pending, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
@@ -24,6 +24,14 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Serves until a signal or the watchdog ends it.
 pub fn run(sources: &Sources) -> Result<ExitCode> {
+    run_with(sources, async |_, _| pending().await)
+}
+
+/// [`run`] with `companion` beside it, whose error ends the broker, too. It gets the settings and the address of the API.
+pub fn run_with(
+    sources: &Sources,
+    companion: impl AsyncFnOnce(Arc<Settings>, SocketAddr) -> Error,
+) -> Result<ExitCode> {
     let settings = sources.load()?;
     logging::start(&settings.log);
     for warning in config::warnings(&settings) {
@@ -31,18 +39,26 @@ pub fn run(sources: &Sources) -> Result<ExitCode> {
     }
     raise_descriptors();
     let runtime = runtime()?;
-    let ended = runtime.block_on(serve(sources, settings));
+    let ended = runtime.block_on(serve(sources, settings, companion));
     // Heads are tasks: dropping them kills and reaps their ffmpeg.
     runtime.shutdown_timeout(FAREWELL);
     ended.map(|()| ExitCode::SUCCESS)
 }
 
-async fn serve(sources: &Sources, settings: Settings) -> Result<()> {
+async fn serve(
+    sources: &Sources,
+    settings: Settings,
+    companion: impl AsyncFnOnce(Arc<Settings>, SocketAddr) -> Error,
+) -> Result<()> {
     let mut signals = Signals::listen()?;
     let listeners = bind(&settings).await?;
+    let api = listeners.api.as_ref().unwrap_or(&listeners.main);
+    let api = api.local_addr().map_err(|e| Error::io("asking a socket for its address", &e))?;
     let (house, watchdog) = House::open(&settings).await?;
     announce(&listeners);
-    let (current, settings) = watch::channel(Arc::new(settings));
+    let settings = Arc::new(settings);
+    let companion = companion(settings.clone(), api);
+    let (current, settings) = watch::channel(settings);
 
     let sweeping = tokio::spawn(sweep(house.streams.clone()));
     let (end, mut asked_to_end) = watch::channel(false);
@@ -68,6 +84,7 @@ async fn serve(sources: &Sources, settings: Settings) -> Result<()> {
         () = serving => Ok(()),
         () = obeying => Ok(()),
         error = watchdog.watch() => Err(error),
+        error = companion => Err(error),
     };
     sweeping.abort();
     house.packager.close().await;
@@ -129,7 +146,9 @@ fn reload(sources: &Sources, house: &House, current: &watch::Sender<Arc<Settings
     };
     match take() {
         Ok(()) => tracing::info!("handshake, token secrets and limits were read again"),
-        Err(error) => tracing::error!(%error, "the settings were not read again; the old ones stay"),
+        Err(error) => {
+            tracing::error!(%error, "the settings were not read again; the old ones stay");
+        }
     }
 }
 

@@ -17,7 +17,8 @@ pub fn run(command: &Token, settings: &Settings) -> Result<ExitCode> {
     let keys = keys(settings)?;
     match command {
         Token::Mint { rid, life } => {
-            let usage = |_| Error::new(Code::Usage, "the stream's id is a UUID, as /api/token returned it");
+            let usage =
+                |_| Error::new(Code::Usage, "the stream's id is a UUID, as /api/token returned it");
             let sub: Uuid = rid.parse().map_err(usage)?;
             println!("{}", keys.sign(&Claims { sub, exp: end_of(*life) })?);
             Ok(ExitCode::SUCCESS)

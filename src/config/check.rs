@@ -47,13 +47,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
 }
 
 fn sizes(settings: &Settings) -> Result<(), Fault> {
-    let Settings {
-        cache,
-        upstream,
-        captions,
-        packager,
-        ..
-    } = settings;
+    let Settings { cache, upstream, captions, packager, .. } = settings;
     for (key, value, range) in [
         ("cache.size", cache.size, KB..=PB),
         ("cache.memory", cache.memory, MB..=PB),
@@ -66,40 +60,17 @@ fn sizes(settings: &Settings) -> Result<(), Fault> {
     ] {
         within(key, &value, &range, |bytes| write_size(*bytes))?;
     }
-    within(
-        "packager.bitrate",
-        &packager.bitrate,
-        &(16_000..=512_000),
-        |bits| write_bitrate(*bits),
-    )
+    within("packager.bitrate", &packager.bitrate, &(16_000..=512_000), |bits| write_bitrate(*bits))
 }
 
 fn durations(settings: &Settings) -> Result<(), Fault> {
-    let Settings {
-        cache,
-        upstream,
-        packager,
-        limits,
-        ..
-    } = settings;
+    let Settings { cache, upstream, packager, limits, .. } = settings;
     let wait = SECOND / 100..=HOUR;
     for (key, value, range) in [
         ("cache.expiry", cache.expiry, SECOND..=24 * 366 * HOUR),
-        (
-            "cache.revalidate",
-            cache.revalidate,
-            SECOND..=24 * 366 * HOUR,
-        ),
-        (
-            "upstream.connect_timeout",
-            upstream.connect_timeout,
-            wait.clone(),
-        ),
-        (
-            "upstream.first_byte_timeout",
-            upstream.first_byte_timeout,
-            wait.clone(),
-        ),
+        ("cache.revalidate", cache.revalidate, SECOND..=24 * 366 * HOUR),
+        ("upstream.connect_timeout", upstream.connect_timeout, wait.clone()),
+        ("upstream.first_byte_timeout", upstream.first_byte_timeout, wait.clone()),
         ("upstream.read_timeout", upstream.read_timeout, wait.clone()),
         ("packager.segment", packager.segment, SECOND..=60 * SECOND),
         ("packager.stall", packager.stall, wait.clone()),
@@ -116,13 +87,7 @@ fn durations(settings: &Settings) -> Result<(), Fault> {
 }
 
 fn counts(settings: &Settings) -> Result<(), Fault> {
-    let Settings {
-        cache,
-        upstream,
-        packager,
-        limits,
-        ..
-    } = settings;
+    let Settings { cache, upstream, packager, limits, .. } = settings;
     for (key, value, range) in [
         ("cache.limit", cache.limit, 1..=1_000_000),
         ("upstream.fetches", upstream.fetches, 1..=10_000),
@@ -130,11 +95,7 @@ fn counts(settings: &Settings) -> Result<(), Fault> {
         ("packager.workers", packager.workers, 1..=1_024),
         ("packager.queue", packager.queue, 1..=100_000),
         ("limits.connections", limits.connections, 1..=1_000_000),
-        (
-            "limits.bad_handshakes",
-            limits.bad_handshakes as usize,
-            1..=1_000_000,
-        ),
+        ("limits.bad_handshakes", limits.bad_handshakes as usize, 1..=1_000_000),
         ("limits.batch", limits.batch, 1..=10_000),
     ] {
         within(key, &value, &range, ToString::to_string)?;
@@ -152,10 +113,7 @@ fn within<T: PartialOrd>(
         return Ok(());
     }
     let (value, least, most) = (write(value), write(range.start()), write(range.end()));
-    Err(Fault::new(
-        key,
-        format!("{value} is out of range: from {least} to {most}"),
-    ))
+    Err(Fault::new(key, format!("{value} is out of range: from {least} to {most}")))
 }
 
 fn secrets(key: &str, secrets: &[Secret]) -> Result<(), Fault> {
@@ -223,10 +181,7 @@ fn addresses(settings: &Settings) -> Result<(), Fault> {
         (
             "listen.metrics",
             settings.listen.metrics,
-            [Some(main), settings.listen.api]
-                .into_iter()
-                .flatten()
-                .collect(),
+            [Some(main), settings.listen.api].into_iter().flatten().collect(),
         ),
     ];
     for (key, address, others) in taken {
@@ -254,11 +209,8 @@ fn directories(settings: &Settings) -> Result<(), Fault> {
     for (i, (one_key, one, one_flat)) in all.iter().enumerate() {
         for (key, dir, flat) in all.iter().skip(i + 1) {
             if one_flat.starts_with(flat) || flat.starts_with(one_flat) {
-                let what = format!(
-                    "{} and {one_key} ({}) must lie apart",
-                    dir.display(),
-                    one.display()
-                );
+                let what =
+                    format!("{} and {one_key} ({}) must lie apart", dir.display(), one.display());
                 return Err(Fault::new(*key, what));
             }
         }

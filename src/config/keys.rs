@@ -19,10 +19,7 @@ fn check_below(
 ) -> Result<(), Fault> {
     for (name, value) in tree {
         let Some(name) = name.as_str() else {
-            return Err(Fault::new(
-                section,
-                "a key below this is not text; put it in quotes",
-            ));
+            return Err(Fault::new(section, "a key below this is not text; put it in quotes"));
         };
         let key = join(section, name);
         if known.is_empty() {
@@ -53,11 +50,7 @@ fn check_below(
 }
 
 fn section_expected(known: &Mapping) -> String {
-    let names = known
-        .keys()
-        .filter_map(Value::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let names = known.keys().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
     match names.as_str() {
         "" => "takes keys of your choice, indented below it".into(),
         _ => format!("takes no value but the keys {names}, indented below it"),
@@ -73,14 +66,7 @@ fn hint(key: &str, known: &Mapping) -> String {
         .iter()
         .map(|candidate| {
             let misplaced = last(candidate) == last(key);
-            (
-                if misplaced {
-                    0
-                } else {
-                    distance(candidate, key)
-                },
-                candidate,
-            )
+            (if misplaced { 0 } else { distance(candidate, key) }, candidate)
         })
         .min_by_key(|(distance, _)| *distance);
     match nearest {
@@ -102,11 +88,7 @@ fn collect(section: &str, known: &Mapping, all: &mut Vec<String>) {
 }
 
 fn join(section: &str, name: &str) -> String {
-    if section.is_empty() {
-        name.into()
-    } else {
-        format!("{section}.{name}")
-    }
+    if section.is_empty() { name.into() } else { format!("{section}.{name}") }
 }
 
 /// Levenshtein's distance in characters, of which at most the first hundred count.

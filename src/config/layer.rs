@@ -33,20 +33,13 @@ impl Layer {
             _ => Yaml::String(text.into()),
         };
         // No key is deeper than three, and a header's name is one key, whatever dots it holds.
-        let depth = if key.starts_with("upstream.headers.") {
-            3
-        } else {
-            4
-        };
+        let depth = if key.starts_with("upstream.headers.") { 3 } else { 4 };
         let names: Vec<&str> = key.splitn(depth, '.').collect();
-        let tree = names.into_iter().rev().fold(value, |value, name| {
-            Yaml::Mapping(Mapping::from_iter([(name.into(), value)]))
-        });
-        let tree = if let Yaml::Mapping(tree) = tree {
-            tree
-        } else {
-            Mapping::new()
-        };
+        let tree = names
+            .into_iter()
+            .rev()
+            .fold(value, |value, name| Yaml::Mapping(Mapping::from_iter([(name.into(), value)])));
+        let tree = if let Yaml::Mapping(tree) = tree { tree } else { Mapping::new() };
         Self { origin, key, tree }
     }
 
@@ -62,17 +55,10 @@ impl Layer {
                 ));
             }
             Err(error) => {
-                return Err(Error::new(
-                    Code::Config,
-                    format!("{origin}: not YAML: {error}"),
-                ));
+                return Err(Error::new(Code::Config, format!("{origin}: not YAML: {error}")));
             }
         };
-        Ok(Layer {
-            origin: origin.into(),
-            key: String::new(),
-            tree,
-        })
+        Ok(Layer { origin: origin.into(), key: String::new(), tree })
     }
 
     /// Whether the layer has a say in `key`.
@@ -110,9 +96,8 @@ pub(super) fn overrides(
 ) -> Result<Vec<Layer>> {
     let mut layers = Vec::new();
     for (name, value) in env {
-        let Some(name) = name
-            .to_str()
-            .filter(|name| name.starts_with(PREFIX) || GO_VARIABLES.contains(name))
+        let Some(name) =
+            name.to_str().filter(|name| name.starts_with(PREFIX) || GO_VARIABLES.contains(name))
         else {
             continue;
         };
@@ -125,27 +110,17 @@ pub(super) fn overrides(
         };
         let rest = name.strip_prefix(PREFIX);
         let key = rest.unwrap_or(name).to_ascii_lowercase().replace("__", ".");
-        layers.push((
-            rest.is_some(),
-            Layer::new(origin, key, value, rest.is_none()),
-        ));
+        layers.push((rest.is_some(), Layer::new(origin, key, value, rest.is_none())));
     }
     // Sections before what they hold, so that the order of the environment does not matter.
     layers.sort_by(|(ours, a), (others, b)| (ours, &a.key).cmp(&(others, &b.key)));
-    let flags = flags
-        .into_iter()
-        .map(|(key, value)| Layer::new("command line".into(), key, &value, false));
-    Ok(layers
-        .into_iter()
-        .map(|(_, layer)| layer)
-        .chain(flags)
-        .collect())
+    let flags =
+        flags.into_iter().map(|(key, value)| Layer::new("command line".into(), key, &value, false));
+    Ok(layers.into_iter().map(|(_, layer)| layer).chain(flags).collect())
 }
 
 fn table(tree: &Mapping) -> Map<String, Value> {
-    tree.iter()
-        .filter_map(|(name, value)| Some((name.as_str()?.into(), convert(value))))
-        .collect()
+    tree.iter().filter_map(|(name, value)| Some((name.as_str()?.into(), convert(value)))).collect()
 }
 
 fn convert(value: &Yaml) -> Value {

@@ -47,23 +47,15 @@ impl Sources {
         env: impl IntoIterator<Item = (K, V)>,
         flags: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self> {
-        let env: Vec<_> = env
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
-        let home = env
-            .iter()
-            .find(|(name, _)| name == "HOME")
-            .map(|(_, home)| PathBuf::from(home));
+        let env: Vec<_> =
+            env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let home = env.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
         let file = match file {
             Some(file) => file.to_path_buf(),
             None => locate(Path::new(""), home.as_deref())?,
         };
         let file = path::absolute(&file).map_err(|error| unreadable(&file, &error))?;
-        Ok(Self {
-            file: Some(file),
-            overrides: overrides(env, flags)?,
-        })
+        Ok(Self { file: Some(file), overrides: overrides(env, flags)? })
     }
 
     /// No file: the defaults, with the sample handshake and upstream, for what needs neither (`transcode`, `demo`).
@@ -71,13 +63,8 @@ impl Sources {
         env: impl IntoIterator<Item = (K, V)>,
         flags: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self> {
-        let env = env
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()));
-        Ok(Self {
-            file: None,
-            overrides: overrides(env, flags)?,
-        })
+        let env = env.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Ok(Self { file: None, overrides: overrides(env, flags)? })
     }
 
     /// The file that is read, if there is one.
@@ -124,14 +111,9 @@ fn locate(here: &Path, home: Option<&Path>) -> Result<PathBuf> {
     if let Some(place) = places.iter().find(|place| place.is_file()) {
         return Ok(place.clone());
     }
-    let looked: Vec<_> = places
-        .iter()
-        .map(|place| place.display().to_string())
-        .collect();
-    let message = format!(
-        "no configuration: looked for {}; name one with --config",
-        looked.join(", ")
-    );
+    let looked: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+    let message =
+        format!("no configuration: looked for {}; name one with --config", looked.join(", "));
     Err(Error::new(Code::Config, message))
 }
 
@@ -142,10 +124,7 @@ fn known() -> Result<Mapping> {
         serde_yaml::from_value::<Settings>(Yaml::Mapping(tree)).and_then(serde_yaml::to_value);
     match known {
         Ok(Yaml::Mapping(known)) => Ok(known),
-        _ => Err(Error::new(
-            Code::Internal,
-            "the settings do not list their keys",
-        )),
+        _ => Err(Error::new(Code::Internal, "the settings do not list their keys")),
     }
 }
 
@@ -190,31 +169,15 @@ fn told(origin: &str, Fault { key, what }: &Fault) -> Error {
 }
 
 fn unreadable(file: &Path, error: &std::io::Error) -> Error {
-    Error::new(
-        Code::Config,
-        format!("{} cannot be read: {error}", file.display()),
-    )
+    Error::new(Code::Config, format!("{} cannot be read: {error}", file.display()))
 }
 
 /// Makes paths absolute. The name of a program stays as it is, to be looked for in PATH.
 fn settle_paths(settings: &mut Settings, base: &Path) {
-    let Settings {
-        cache,
-        state,
-        packager,
-        ..
-    } = settings;
+    let Settings { cache, state, packager, .. } = settings;
     let program = packager.ffmpeg.components().count() > 1;
-    let directories = [
-        &mut cache.dir,
-        &mut cache.tempdir,
-        &mut cache.packages,
-        &mut state.dir,
-    ];
-    for path in directories
-        .into_iter()
-        .chain(program.then_some(&mut packager.ffmpeg))
-    {
+    let directories = [&mut cache.dir, &mut cache.tempdir, &mut cache.packages, &mut state.dir];
+    for path in directories.into_iter().chain(program.then_some(&mut packager.ffmpeg)) {
         let joined = base.join(mem::take(path));
         *path = path::absolute(&joined).unwrap_or(joined);
     }
@@ -236,10 +199,7 @@ mod tests {
             here.path().join(".hls.yaml"),
             home.path().join(".hls.yaml"),
         ] {
-            assert!(
-                error.to_string().contains(&place.display().to_string()),
-                "{error}"
-            );
+            assert!(error.to_string().contains(&place.display().to_string()), "{error}");
         }
         for place in [
             home.path().join(".hls.yaml"),

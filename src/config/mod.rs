@@ -41,9 +41,6 @@ struct Fault {
 
 impl Fault {
     fn new(key: impl Into<String>, what: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            what: what.into(),
-        }
+        Self { key: key.into(), what: what.into() }
     }
 }

@@ -73,23 +73,17 @@ pub(super) fn number<'de, D: Deserializer<'de>, T: TryFrom<u64>>(
 ) -> Result<T, D::Error> {
     let most = u64::MAX >> (64 - 8 * size_of::<T>());
     parsed(deserializer, |text| {
-        let number = text
-            .trim()
-            .parse::<u64>()
-            .ok()
-            .and_then(|number| T::try_from(number).ok());
+        let number = text.trim().parse::<u64>().ok().and_then(|number| T::try_from(number).ok());
         number.ok_or_else(|| format!("{} is not a whole number from 0 to {most}", shown(text)))
     })
 }
 
 /// `true` or `false`, also as `yes`, `no`, `on`, `off`.
 pub(super) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    parsed(deserializer, |text| {
-        match text.trim().to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" | "1" => Ok(true),
-            "false" | "no" | "off" | "0" => Ok(false),
-            _ => Err(format!("{} is neither true nor false", shown(text))),
-        }
+    parsed(deserializer, |text| match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(format!("{} is neither true nor false", shown(text))),
     })
 }
 
@@ -108,9 +102,7 @@ pub(super) fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf
 
 /// An IP address.
 pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Error> {
-    parsed(deserializer, |text| {
-        like(text, "an IP address such as 0.0.0.0, 127.0.0.1 or ::")
-    })
+    parsed(deserializer, |text| like(text, "an IP address such as 0.0.0.0, 127.0.0.1 or ::"))
 }
 
 /// An optional IP address with its port.
@@ -178,10 +170,7 @@ fn origin(url: &Url) -> Option<String> {
         && url.username().is_empty()
         && url.password().is_none();
     let host = url.host_str().filter(|host| bare && !host.is_empty())?;
-    let port = url
-        .port()
-        .map(|port| format!(":{port}"))
-        .unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     Some(format!("{}://{host}{port}", url.scheme()))
 }
 
@@ -198,9 +187,7 @@ pub(super) fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     match Several::deserialize(deserializer) {
         Ok(Several::Many(secrets)) => Ok(secrets),
         Ok(Several::One(secret)) => Ok(vec![secret]),
-        Err(_) => Err(D::Error::custom(
-            "must be text or a list of texts; put each in quotes",
-        )),
+        Err(_) => Err(D::Error::custom("must be text or a list of texts; put each in quotes")),
     }
 }
 
@@ -213,16 +200,10 @@ fn list<'de, D: Deserializer<'de>, T>(
         Ok(Several::Many(items)) => items,
         Ok(Several::One(text)) => text.split(',').map(String::from).collect(),
         Err(_) => {
-            return Err(D::Error::custom(
-                "must be a list, or text separated by commas",
-            ));
+            return Err(D::Error::custom("must be a list, or text separated by commas"));
         }
     };
-    items
-        .iter()
-        .map(|item| parse(item))
-        .collect::<Result<_, _>>()
-        .map_err(D::Error::custom)
+    items.iter().map(|item| parse(item)).collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
 /// Serializes one secret as itself and several as a list.
@@ -238,9 +219,7 @@ pub(super) fn write_secrets<S: Serializer>(
 
 /// `text` as a `T`, or what is allowed instead.
 fn like<T: FromStr>(text: &str, allowed: &str) -> Result<T, String> {
-    text.trim()
-        .parse()
-        .map_err(|_| format!("{} is not {allowed}", shown(text)))
+    text.trim().parse().map_err(|_| format!("{} is not {allowed}", shown(text)))
 }
 
 /// A duration field: see [`units::duration`].

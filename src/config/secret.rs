@@ -56,9 +56,9 @@ impl<'de> Deserialize<'de> for Secret {
         // A number or a bare `true` may not be written the way the backend sends it: 1.50 would become 1.5.
         match deserializer.deserialize_any(read::Scalar)? {
             read::Text::Exact(text) => Ok(Self(text)),
-            read::Text::Guessed(_) => Err(D::Error::custom(
-                "a secret that YAML could misread; put it in quotes",
-            )),
+            read::Text::Guessed(_) => {
+                Err(D::Error::custom("a secret that YAML could misread; put it in quotes"))
+            }
         }
     }
 }
@@ -71,12 +71,9 @@ mod tests {
     fn a_secret_prints_as_its_mask() {
         let secret = Secret::new("open sesame");
         let yaml = serde_yaml::to_string(&secret).unwrap();
-        for shown in [
-            format!("{secret}"),
-            format!("{secret:?}"),
-            format!("{:?}", Some(&secret)),
-            yaml,
-        ] {
+        for shown in
+            [format!("{secret}"), format!("{secret:?}"), format!("{:?}", Some(&secret)), yaml]
+        {
             assert!(shown.contains(MASK) && !shown.contains("sesame"), "{shown}");
         }
         assert_eq!(secret.expose(), "open sesame");

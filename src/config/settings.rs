@@ -95,9 +95,7 @@ impl Settings {
             place("cache.static", "static"),
             place("state.dir", "state"),
         ];
-        super::Sources::without_file(no_env, places)
-            .and_then(|sources| sources.load())
-            .unwrap()
+        super::Sources::without_file(no_env, places).and_then(|sources| sources.load()).unwrap()
     }
 }
 
@@ -334,10 +332,7 @@ pub(super) fn cores() -> usize {
 }
 
 /// Serializes by `Display`.
-#[expect(
-    clippy::ref_option,
-    reason = "serde hands over a reference to the field"
-)]
+#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
 fn display<S: serde::Serializer>(url: &Option<Url>, serializer: S) -> Result<S::Ok, S::Error> {
     url.as_ref().map(Url::as_str).serialize(serializer)
 }
@@ -364,19 +359,13 @@ impl Default for Cache {
 
 impl Default for Killsize {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            tempdir: 200 * MB,
-            packages: 512 * MB,
-        }
+        Self { enabled: true, tempdir: 200 * MB, packages: 512 * MB }
     }
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self {
-            dir: "./data/state".into(),
-        }
+        Self { dir: "./data/state".into() }
     }
 }
 
@@ -397,12 +386,7 @@ impl Default for Upstream {
 
 impl Default for Captions {
     fn default() -> Self {
-        Self {
-            required: false,
-            name: "English".into(),
-            language: "en".into(),
-            max_size: 2 * MB,
-        }
+        Self { required: false, name: "English".into(), language: "en".into(), max_size: 2 * MB }
     }
 }
 
@@ -423,9 +407,7 @@ impl Default for Packager {
 
 impl Default for Cors {
     fn default() -> Self {
-        Self {
-            origins: vec!["*".into()],
-        }
+        Self { origins: vec!["*".into()] }
     }
 }
 

@@ -31,12 +31,7 @@ impl Template {
         let id = encode(id);
         let mut url = self.url.clone();
         url.set_path(&self.url.path().replace(ID_IN_PATH, &id));
-        url.set_query(
-            self.url
-                .query()
-                .map(|query| query.replace(ID, &id))
-                .as_deref(),
-        );
+        url.set_query(self.url.query().map(|query| query.replace(ID, &id)).as_deref());
         url
     }
 }
@@ -62,9 +57,7 @@ fn encode(id: &str) -> String {
 
 /// The digit of a number below 16.
 fn hex(nibble: u8) -> char {
-    char::from_digit(nibble.into(), 16)
-        .unwrap_or('0')
-        .to_ascii_uppercase()
+    char::from_digit(nibble.into(), 16).unwrap_or('0').to_ascii_uppercase()
 }
 
 impl FromStr for Template {
@@ -83,10 +76,7 @@ impl FromStr for Template {
             }
             url.query_pairs_mut().append_pair("batch", "true");
         }
-        Ok(Self {
-            text: text.into(),
-            url,
-        })
+        Ok(Self { text: text.into(), url })
     }
 }
 
@@ -120,9 +110,7 @@ pub(super) fn web_url(text: &str) -> Result<Url, String> {
         return Err(format!("{quoted} is neither http nor https: {ALLOWED}"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(
-            "a URL must not hold a user or password; put them into upstream.headers".into(),
-        );
+        return Err("a URL must not hold a user or password; put them into upstream.headers".into());
     }
     if url.fragment().is_some() {
         return Err(format!("{quoted} has a fragment (#), which is never sent"));
@@ -143,19 +131,10 @@ mod tests {
     #[test]
     fn a_prefix_gets_the_id_and_batch() {
         for (prefix, url) in [
-            (
-                "http://up:5000/audio",
-                "http://up:5000/audio/song?batch=true",
-            ),
-            (
-                "http://up:5000/audio/",
-                "http://up:5000/audio/song?batch=true",
-            ),
+            ("http://up:5000/audio", "http://up:5000/audio/song?batch=true"),
+            ("http://up:5000/audio/", "http://up:5000/audio/song?batch=true"),
             ("http://up", "http://up/song?batch=true"),
-            (
-                "https://up/a/b?key=1",
-                "https://up/a/b/song?key=1&batch=true",
-            ),
+            ("https://up/a/b?key=1", "https://up/a/b/song?key=1&batch=true"),
         ] {
             assert_eq!(made(prefix, "song"), url);
         }
@@ -167,10 +146,7 @@ mod tests {
             ("http://up/{id}", "http://up/a%2Fb"),
             ("http://up/media/{id}.mp3", "http://up/media/a%2Fb.mp3"),
             ("http://up/{id}/audio?x=y", "http://up/a%2Fb/audio?x=y"),
-            (
-                "http://up/get?file={id}&x=y",
-                "http://up/get?file=a%2Fb&x=y",
-            ),
+            ("http://up/get?file={id}&x=y", "http://up/get?file=a%2Fb&x=y"),
             ("http://up/{id}?again={id}", "http://up/a%2Fb?again=a%2Fb"),
         ] {
             assert_eq!(made(template, "a/b"), url);
@@ -196,18 +172,9 @@ mod tests {
             ("..", "%252E%252E"),
             ("{id}", "%7Bid%7D"),
         ] {
-            assert_eq!(
-                made("http://up/p", id),
-                format!("http://up/p/{segment}?batch=true")
-            );
-            assert_eq!(
-                made("http://up/p/{id}", id),
-                format!("http://up/p/{segment}")
-            );
-            assert_eq!(
-                made("http://up/p?q={id}", id),
-                format!("http://up/p?q={segment}")
-            );
+            assert_eq!(made("http://up/p", id), format!("http://up/p/{segment}?batch=true"));
+            assert_eq!(made("http://up/p/{id}", id), format!("http://up/p/{segment}"));
+            assert_eq!(made("http://up/p?q={id}", id), format!("http://up/p?q={segment}"));
         }
         assert_eq!(made("http://up/a/.{id}", "."), "http://up/a/.%252E");
     }

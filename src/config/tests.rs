@@ -41,10 +41,7 @@ impl Written {
 }
 
 fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).into(), (*value).into()))
-        .collect()
+    pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
 }
 
 /// The error of what is needed plus `yaml`, without the file's name.
@@ -69,11 +66,7 @@ fn uncommented() -> String {
     SAMPLE
         .lines()
         .map(|line| {
-            line.strip_prefix('#')
-                .filter(|_| setting(&line))
-                .unwrap_or(line)
-                .to_owned()
-                + "\n"
+            line.strip_prefix('#').filter(|_| setting(&line)).unwrap_or(line).to_owned() + "\n"
         })
         .collect()
 }
@@ -99,10 +92,7 @@ fn the_shipped_file_names_every_key() {
         names
     };
     let all = serde_yaml::to_value(Written::new(SAMPLE).load().unwrap()).unwrap();
-    assert_eq!(
-        names(&serde_yaml::from_str(&uncommented()).unwrap()),
-        names(&all)
-    );
+    assert_eq!(names(&serde_yaml::from_str(&uncommented()).unwrap()), names(&all));
 }
 
 fn list_keys(section: &str, value: &serde_yaml::Value, names: &mut Vec<String>) {
@@ -149,85 +139,40 @@ cache:
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn errors_name_key_value_and_what_is_allowed() {
     for (yaml, expected) in [
-        (
-            "port: 70000",
-            r#"port: "70000" is not a whole number from 0 to 65535"#,
-        ),
+        ("port: 70000", r#"port: "70000" is not a whole number from 0 to 65535"#),
         ("port: -1", "port: \"-1\" is not a whole number"),
         ("port: 70.5", "port: \"70.5\" is not a whole number"),
-        (
-            "host: localhost",
-            r#"host: "localhost" is not an IP address such as 0.0.0.0"#,
-        ),
-        (
-            "public_url: hls.example.org",
-            r#"public_url: "hls.example.org" is not a URL"#,
-        ),
-        (
-            "public_url: ftp://x/",
-            "public_url: \"ftp://x/\" is neither http nor https",
-        ),
-        (
-            "public_url: http://x/?a=b",
-            "public_url: must not have a query",
-        ),
+        ("host: localhost", r#"host: "localhost" is not an IP address such as 0.0.0.0"#),
+        ("public_url: hls.example.org", r#"public_url: "hls.example.org" is not a URL"#),
+        ("public_url: ftp://x/", "public_url: \"ftp://x/\" is neither http nor https"),
+        ("public_url: http://x/?a=b", "public_url: must not have a query"),
         (
             "listen: {api: 7001}",
             r#"listen.api: "7001" is not an IP address with a port such as 127.0.0.1:7001"#,
         ),
-        (
-            "listen: {api: '0.0.0.0:7000'}",
-            "listen.api: 0.0.0.0:7000 is in use by another part",
-        ),
+        ("listen: {api: '0.0.0.0:7000'}", "listen.api: 0.0.0.0:7000 is in use by another part"),
         (
             "cache: {size: 12XB}",
             r#"cache.size: "12XB" is not a size: write it like 500KB, 100MB or 2GiB"#,
         ),
-        (
-            "cache: {size: 10}",
-            "cache.size: 10B is out of range: from 1KB to 1000TB",
-        ),
-        (
-            "cache: {limit: 0}",
-            "cache.limit: 0 is out of range: from 1 to 1000000",
-        ),
-        (
-            "cache: {expiry: 150}",
-            r#"cache.expiry: "150" is not a duration: write it like 2m30s"#,
-        ),
-        (
-            "cache: {expiry: 0s}",
-            "cache.expiry: \"0s\" must be longer than nothing",
-        ),
+        ("cache: {size: 10}", "cache.size: 10B is out of range: from 1KB to 1000TB"),
+        ("cache: {limit: 0}", "cache.limit: 0 is out of range: from 1 to 1000000"),
+        ("cache: {expiry: 150}", r#"cache.expiry: "150" is not a duration: write it like 2m30s"#),
+        ("cache: {expiry: 0s}", "cache.expiry: \"0s\" must be longer than nothing"),
         ("cache: {expiry: 2}", "is not a duration"),
-        (
-            "cache: {expiry: [1s]}",
-            "cache.expiry: invalid type: sequence, expected a single value",
-        ),
+        ("cache: {expiry: [1s]}", "cache.expiry: invalid type: sequence, expected a single value"),
         ("cache: {dir: ''}", "cache.dir: must not be empty"),
         (
             "cache: {killsize: {enabled: maybe}}",
             r#"cache.killsize.enabled: "maybe" is neither true nor false"#,
         ),
-        (
-            "cache: 5",
-            "cache: takes no value but the keys dir, size, limit",
-        ),
-        (
-            "cache: {size: {max: 1}}",
-            "cache.size: takes a value, not further keys",
-        ),
+        ("cache: 5", "cache: takes no value but the keys dir, size, limit"),
+        ("cache: {size: {max: 1}}", "cache.size: takes a value, not further keys"),
         ("cache: {dir: data/x, static: data/x}", "cache.static: "),
         ("cache: {dir: data, static: data/x/../y}", "must lie apart"),
         ("cache: {tempdir: data/state/temp}", "must lie apart"),
-        (
-            "upstream: {headers: {X-Key: [a]}}",
-            "upstream.headers.X-Key: invalid type: sequence",
-        ),
-        (
-            "upstream: {headers: {Range: a}}",
-            "upstream.headers.Range: is set by the broker itself",
-        ),
+        ("upstream: {headers: {X-Key: [a]}}", "upstream.headers.X-Key: invalid type: sequence"),
+        ("upstream: {headers: {Range: a}}", "upstream.headers.Range: is set by the broker itself"),
         (
             "upstream: {headers: {'X Key': a}}",
             "upstream.headers.X Key: is not the name of an HTTP header",
@@ -236,59 +181,32 @@ fn errors_name_key_value_and_what_is_allowed() {
             "upstream: {headers: {X-Key: \"a\\x07\"}}",
             "upstream.headers.X-Key: holds a control character",
         ),
-        (
-            "upstream: {redirects: 11}",
-            "upstream.redirects: 11 is out of range: from 0 to 10",
-        ),
+        ("upstream: {redirects: 11}", "upstream.redirects: 11 is out of range: from 0 to 10"),
         (
             "captions: {language: English please}",
             r#"captions.language: "English please" is not a language tag"#,
         ),
-        (
-            "captions: {name: 'a\"b'}",
-            "captions.name: must be at most 64 characters without quotes",
-        ),
+        ("captions: {name: 'a\"b'}", "captions.name: must be at most 64 characters without quotes"),
         (
             "packager: {bitrate: fast}",
             r#"packager.bitrate: "fast" is not a bit rate: write it like 128k or 128000"#,
         ),
-        (
-            "packager: {bitrate: 8k}",
-            "packager.bitrate: 8k is out of range: from 16k to 512k",
-        ),
-        (
-            "packager: {segment: 61s}",
-            "packager.segment: 1m1s is out of range: from 1s to 1m",
-        ),
-        (
-            "packager: {container: mkv}",
-            r#"packager.container: "mkv" is not one of cmaf, aac, ts"#,
-        ),
-        (
-            "packager: {workers: 0}",
-            "packager.workers: 0 is out of range: from 1 to 1024",
-        ),
-        (
-            "packager: {workers: all}",
-            r#"packager.workers: "all" is not a whole number or auto"#,
-        ),
+        ("packager: {bitrate: 8k}", "packager.bitrate: 8k is out of range: from 16k to 512k"),
+        ("packager: {segment: 61s}", "packager.segment: 1m1s is out of range: from 1s to 1m"),
+        ("packager: {container: mkv}", r#"packager.container: "mkv" is not one of cmaf, aac, ts"#),
+        ("packager: {workers: 0}", "packager.workers: 0 is out of range: from 1 to 1024"),
+        ("packager: {workers: all}", r#"packager.workers: "all" is not a whole number or auto"#),
         (
             "cors: {origins: [example.org]}",
             "is neither * nor an origin such as https://app.example.org",
         ),
-        (
-            "cors: {origins: 'https://a/b'}",
-            "cors.origins: \"https://a/b\" is neither",
-        ),
+        ("cors: {origins: 'https://a/b'}", "cors.origins: \"https://a/b\" is neither"),
         ("cors: {origins: {a: b}}", "cors.origins: takes a value"),
         (
             "limits: {trusted_proxies: [10.0.0.0/99]}",
             r#"limits.trusted_proxies: "10.0.0.0/99" is not an address or network"#,
         ),
-        (
-            "limits: {idle: 2days}",
-            "limits.idle: 48h is out of range: from 10ms to 1h",
-        ),
+        ("limits: {idle: 2days}", "limits.idle: 48h is out of range: from 10ms to 1h"),
         (
             "log: {level: loud}",
             r#"log.level: "loud" is not one of error, warn, info, debug, trace"#,
@@ -299,10 +217,7 @@ fn errors_name_key_value_and_what_is_allowed() {
         ("\tport: 1", "not YAML: "),
     ] {
         let text = error(yaml);
-        assert!(
-            text.contains(expected),
-            "{yaml}\n  says      {text}\n  should be {expected}"
-        );
+        assert!(text.contains(expected), "{yaml}\n  says      {text}\n  should be {expected}");
     }
 }
 
@@ -311,74 +226,39 @@ fn what_has_no_default_must_be_there() {
     for (yaml, expected) in [
         ("", "handshake: is missing"),
         ("handshake:", "handshake: is missing"),
-        (
-            "handshake: []\nurl: {audio: 'http://up'}",
-            "handshake: must hold at least one",
-        ),
-        (
-            "handshake: ''\nurl: {audio: 'http://up'}",
-            "handshake: must not be empty",
-        ),
-        (
-            "handshake: [a, '']\nurl: {audio: 'http://up'}",
-            "handshake: must not be empty",
-        ),
+        ("handshake: []\nurl: {audio: 'http://up'}", "handshake: must hold at least one"),
+        ("handshake: ''\nurl: {audio: 'http://up'}", "handshake: must not be empty"),
+        ("handshake: [a, '']\nurl: {audio: 'http://up'}", "handshake: must not be empty"),
         (
             "handshake: 1.50\nurl: {audio: 'http://up'}",
             "handshake: must be text or a list of texts; put each in quotes",
         ),
-        (
-            "handshake: '***'\nurl: {audio: 'http://up'}",
-            "handshake: is masked",
-        ),
+        ("handshake: '***'\nurl: {audio: 'http://up'}", "handshake: is masked"),
         ("handshake: a", "url: is missing; set url.audio"),
-        (
-            "handshake: a\nurl: {vtt: 'http://up'}",
-            "url.audio: is missing; set url.audio",
-        ),
+        ("handshake: a\nurl: {vtt: 'http://up'}", "url.audio: is missing; set url.audio"),
         ("just text", "not a list of `key: value` lines"),
         ("- a\n- b", "not a list of `key: value` lines"),
     ] {
         let text = Written::new(yaml).load().expect_err(yaml).to_string();
         assert!(text.contains(expected), "{yaml}: {text}");
     }
-    let text = load(Some(Path::new("/nowhere/hls.yaml")), NO_ENV, [])
-        .unwrap_err()
-        .to_string();
+    let text = load(Some(Path::new("/nowhere/hls.yaml")), NO_ENV, []).unwrap_err().to_string();
     assert!(text.contains("/nowhere/hls.yaml cannot be read"), "{text}");
 }
 
 #[test]
 fn an_unknown_key_is_answered_with_the_nearest() {
     for (yaml, expected) in [
-        (
-            "cache: {szie: 1MB}",
-            "cache.szie: unknown key; did you mean cache.size?",
-        ),
-        (
-            "cahce: {size: 1MB}",
-            "cahce: unknown key; did you mean cache?",
-        ),
-        (
-            "killsize: {enabled: true}",
-            "killsize: unknown key; did you mean cache.killsize?",
-        ),
-        (
-            "packager: {expiry: 1m}",
-            "packager.expiry: unknown key; did you mean cache.expiry?",
-        ),
+        ("cache: {szie: 1MB}", "cache.szie: unknown key; did you mean cache.size?"),
+        ("cahce: {size: 1MB}", "cahce: unknown key; did you mean cache?"),
+        ("killsize: {enabled: true}", "killsize: unknown key; did you mean cache.killsize?"),
+        ("packager: {expiry: 1m}", "packager.expiry: unknown key; did you mean cache.expiry?"),
         (
             "limits: {conections: 5}",
             "limits.conections: unknown key; did you mean limits.connections?",
         ),
-        (
-            "publicUrl: http://x",
-            "publicUrl: unknown key; did you mean public_url?",
-        ),
-        (
-            "cache: {killsize: {statics: 1MB}}",
-            "did you mean cache.killsize.static?",
-        ),
+        ("publicUrl: http://x", "publicUrl: unknown key; did you mean public_url?"),
+        ("cache: {killsize: {statics: 1MB}}", "did you mean cache.killsize.static?"),
         (
             "something_else_entirely: 1",
             "something_else_entirely: unknown key; hls.yaml in the repository lists all keys",
@@ -398,18 +278,9 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(port(&[], &[]), 1);
     assert_eq!(port(&[("PORT", "2")], &[]), 2);
     assert_eq!(port(&[("HLS__PORT", "3"), ("PORT", "2")], &[]), 3);
-    assert_eq!(
-        port(&[("HLS__PORT", "3"), ("PORT", "2")], &[("port", "4")]),
-        4
-    );
+    assert_eq!(port(&[("HLS__PORT", "3"), ("PORT", "2")], &[("port", "4")]), 4);
     assert_eq!(port(&[], &[("port", "4"), ("port", "5")]), 5);
-    assert_eq!(
-        port(
-            &[("PORT", ""), ("HLS_PORT", "tcp://10.0.0.1"), ("port", "9")],
-            &[]
-        ),
-        1
-    );
+    assert_eq!(port(&[("PORT", ""), ("HLS_PORT", "tcp://10.0.0.1"), ("port", "9")], &[]), 1);
     assert_eq!(port(&[("PORT", "2")], &[("port", "")]), 7000);
 
     let env = [
@@ -418,10 +289,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
         ("HANDSHAKE", "[a,b"),
     ];
     let settings = written.load_with(&env, &[]).unwrap();
-    assert_eq!(
-        (settings.cache.size, settings.cache.limit),
-        (1_000_000_000, 5)
-    );
+    assert_eq!((settings.cache.size, settings.cache.limit), (1_000_000_000, 5));
     assert!(!settings.cache.killsize.enabled);
     assert_eq!(settings.handshake, [Secret::new("[a,b")]);
 }
@@ -429,10 +297,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 #[test]
 fn lists_and_maps_come_from_the_environment_too() {
     let env = [
-        (
-            "HLS__CORS__ORIGINS",
-            "https://a.example, HTTPS://B.example:443/,capacitor://localhost",
-        ),
+        ("HLS__CORS__ORIGINS", "https://a.example, HTTPS://B.example:443/,capacitor://localhost"),
         ("HLS__LIMITS__TRUSTED_PROXIES", "10.1.2.3/8,::1"),
         ("HLS__UPSTREAM__HEADERS__X-API-KEY", "k,1"),
         ("HLS__HANDSHAKE", r#"["one", "two, too"]"#),
@@ -444,18 +309,9 @@ fn lists_and_maps_come_from_the_environment_too() {
     let settings = Written::new(NEEDED).load_with(&env, &flags).unwrap();
     assert_eq!(
         settings.cors.origins,
-        [
-            "https://a.example",
-            "https://b.example",
-            "capacitor://localhost"
-        ]
+        ["https://a.example", "https://b.example", "capacitor://localhost"]
     );
-    let nets: Vec<_> = settings
-        .limits
-        .trusted_proxies
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let nets: Vec<_> = settings.limits.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(nets, ["10.0.0.0/8", "::1/128"]);
     let headers: Vec<_> = settings
         .upstream
@@ -464,10 +320,7 @@ fn lists_and_maps_come_from_the_environment_too() {
         .map(|(name, value)| (name.as_str(), value.expose()))
         .collect();
     assert_eq!(headers, [("X.Dotted", "d"), ("x-api-key", "k,1")]);
-    assert_eq!(
-        settings.handshake,
-        [Secret::new("one"), Secret::new("two, too")]
-    );
+    assert_eq!(settings.handshake, [Secret::new("one"), Secret::new("two, too")]);
     assert_eq!(settings.token.secret, [Secret::new("a,b")]);
     assert_eq!(settings.url.audio.url("x").as_str(), "http://up/x.mp3");
     assert_eq!((settings.cache.limit, settings.cache.size), (8, 5_000_000));
@@ -487,27 +340,11 @@ fn an_error_names_the_variable_or_flag_that_caused_it() {
             ("port", "1"),
             "environment variable HLS__CACHE__SIZ: cache.siz: unknown key; did you mean cache.size?",
         ),
-        (
-            ("PORT", "http"),
-            ("cache.size", "1MB"),
-            "environment variable PORT: port: \"http\"",
-        ),
+        (("PORT", "http"), ("cache.size", "1MB"), "environment variable PORT: port: \"http\""),
         (("PORT", "http"), ("port", "x"), "command line: port: \"x\""),
-        (
-            ("PORT", "1"),
-            ("cache.limit", "0"),
-            "command line: cache.limit: 0 is out of range",
-        ),
-        (
-            ("PORT", "1"),
-            ("a[99999999999999]", "0"),
-            "command line: a[99999999999999]: unknown key",
-        ),
-        (
-            ("HLS__", "1"),
-            ("port", "1"),
-            "environment variable HLS__: unknown key",
-        ),
+        (("PORT", "1"), ("cache.limit", "0"), "command line: cache.limit: 0 is out of range"),
+        (("PORT", "1"), ("a[99999999999999]", "0"), "command line: a[99999999999999]: unknown key"),
+        (("HLS__", "1"), ("port", "1"), "environment variable HLS__: unknown key"),
     ] {
         let text = written.load_with(&[env], &[flag]).unwrap_err().to_string();
         assert!(text.starts_with(expected), "{text}");
@@ -520,9 +357,7 @@ fn a_variable_that_is_not_text_is_refused_only_if_it_is_ours() {
     let broken = || std::ffi::OsString::from_vec(vec![0xff]);
     let written = Written::new(NEEDED);
     assert!(load(Some(&written.file()), [("OTHER", broken())], []).is_ok());
-    let text = load(Some(&written.file()), [("PORT", broken())], [])
-        .unwrap_err()
-        .to_string();
+    let text = load(Some(&written.file()), [("PORT", broken())], []).unwrap_err().to_string();
     assert_eq!(text, "environment variable PORT is not UTF-8");
 }
 
@@ -531,20 +366,12 @@ fn relative_paths_are_relative_to_the_file() {
     let written = Written::new(&format!(
         "{NEEDED}cache: {{dir: ./here/cache, tempdir: /far/temp}}\npackager: {{ffmpeg: bin/ffmpeg}}"
     ));
-    let settings = written
-        .load_with(&[("HLS__STATE__DIR", "state")], &[])
-        .unwrap();
+    let settings = written.load_with(&[("HLS__STATE__DIR", "state")], &[]).unwrap();
     assert_eq!(settings.cache.dir, written.0.path().join("here/cache"));
     assert_eq!(settings.cache.tempdir, Path::new("/far/temp"));
-    assert_eq!(
-        settings.cache.packages,
-        written.0.path().join("data/static")
-    );
+    assert_eq!(settings.cache.packages, written.0.path().join("data/static"));
     assert_eq!(settings.state.dir, written.0.path().join("state"));
-    assert_eq!(
-        settings.packager.ffmpeg,
-        written.0.path().join("bin/ffmpeg")
-    );
+    assert_eq!(settings.packager.ffmpeg, written.0.path().join("bin/ffmpeg"));
     assert_eq!(loaded("").packager.ffmpeg, Path::new("ffmpeg"));
 }
 
@@ -605,27 +432,14 @@ fn the_printed_settings_hold_no_secret_and_load_back() {
         &format!("{settings:#?}"),
         &warnings(&settings).join("\n"),
     ] {
-        assert!(
-            !printed.contains("hunter2") && !printed.contains("42"),
-            "{printed}"
-        );
+        assert!(!printed.contains("hunter2") && !printed.contains("42"), "{printed}");
     }
-    for readable in [
-        "expiry: 1h30m",
-        "size: 3MiB",
-        "tempdir: 1500MB",
-        "bitrate: '96001'",
-        "language: no",
-    ] {
+    for readable in
+        ["expiry: 1h30m", "size: 3MiB", "tempdir: 1500MB", "bitrate: '96001'", "language: no"]
+    {
         assert!(yaml.contains(readable), "{readable} in {yaml}");
     }
-    assert!(
-        Written::new(&yaml)
-            .load()
-            .unwrap_err()
-            .to_string()
-            .contains("is masked")
-    );
+    assert!(Written::new(&yaml).load().unwrap_err().to_string().contains("is masked"));
     let secrets = [
         "hunter2-first-handshake",
         "hunter2-second-handshake",
@@ -633,9 +447,7 @@ fn the_printed_settings_hold_no_secret_and_load_back() {
         "'42'",
         "hunter2-token-secret",
     ];
-    let filled = secrets
-        .iter()
-        .fold(yaml, |yaml, secret| yaml.replacen("'***'", secret, 1));
+    let filled = secrets.iter().fold(yaml, |yaml, secret| yaml.replacen("'***'", secret, 1));
     written.rewrite(&filled);
     assert_eq!(written.load().unwrap(), settings, "{filled}");
 }
@@ -685,10 +497,7 @@ fn no_error_repeats_a_secret() {
         };
         let error = written.load_with(&[], &flags).expect_err(yaml);
         if !yaml.contains("x:hunter2") {
-            assert!(
-                !format!("{error} {error:?}").contains("hunter2"),
-                "{yaml}: {error}"
-            );
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{yaml}: {error}");
         }
     }
 }
@@ -696,12 +505,9 @@ fn no_error_repeats_a_secret() {
 #[test]
 fn reading_again_sees_what_has_changed_and_keeps_the_overrides() {
     let written = Written::new(&format!("{NEEDED}limits: {{batch: 1}}"));
-    let sources = Sources::find(
-        Some(&written.file()),
-        [("PORT", "5")],
-        owned(&[("cache.limit", "3")]),
-    )
-    .unwrap();
+    let sources =
+        Sources::find(Some(&written.file()), [("PORT", "5")], owned(&[("cache.limit", "3")]))
+            .unwrap();
     let before = sources.load().unwrap();
     written.rewrite(&format!("{NEEDED}limits: {{batch: 2}}"));
     let after = sources.load().unwrap();
@@ -720,10 +526,7 @@ fn without_a_file_the_defaults_stand() {
     assert_eq!((settings.port, settings.packager.bitrate), (5, 96_000));
     assert!(settings.cache.dir.is_absolute());
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(
-        Settings::example(dir.path()).state.dir,
-        dir.path().join("state")
-    );
+    assert_eq!(Settings::example(dir.path()).state.dir, dir.path().join("state"));
 }
 
 #[test]
@@ -735,66 +538,33 @@ fn warnings_name_what_does_not_fit() {
             "upstream: {max_size: 2GB}",
             "upstream.max_size: 2GB is more than cache.killsize.tempdir (200MB)",
         ),
-        (
-            "cache: {size: 1GB}",
-            "cache.size: 1GB is more than cache.killsize.static (512MB)",
-        ),
+        ("cache: {size: 1GB}", "cache.size: 1GB is more than cache.killsize.static (512MB)"),
         (
             "cache: {killsize: {static: 70MB}, size: 1MB}",
             "packager.bitrate: 60480KB is more than 80% of cache.killsize.static",
         ),
-        (
-            "packager: {workers: 1024}",
-            "packager.workers: 1024 is more than the cores",
-        ),
-        (
-            "token: {secret: short}",
-            "token.secret: shorter than 32 bytes",
-        ),
+        ("packager: {workers: 1024}", "packager.workers: 1024 is more than the cores"),
+        ("token: {secret: short}", "token.secret: shorter than 32 bytes"),
         ("listen: {api: '127.0.0.1:1'}", "public_url: not set"),
-        (
-            "limits: {trusted_proxies: 0.0.0.0/0}",
-            "limits.trusted_proxies: holds everybody",
-        ),
-        (
-            "limits: {idle: 5s}",
-            "packager.segment: 5s is more than half of limits.idle (5s)",
-        ),
-        (
-            "cache: {memory: 1GB}",
-            "cache.memory: 1GB is more than cache.killsize.static (512MB)",
-        ),
+        ("limits: {trusted_proxies: 0.0.0.0/0}", "limits.trusted_proxies: holds everybody"),
+        ("limits: {idle: 5s}", "packager.segment: 5s is more than half of limits.idle (5s)"),
+        ("cache: {memory: 1GB}", "cache.memory: 1GB is more than cache.killsize.static (512MB)"),
     ] {
         let found = warnings(&loaded(yaml));
-        assert!(
-            found.iter().any(|text| text.starts_with(expected)),
-            "{yaml}: {found:?}"
-        );
+        assert!(found.iter().any(|text| text.starts_with(expected)), "{yaml}: {found:?}");
     }
     let sample = warnings(&Written::new(SAMPLE).load().unwrap());
-    assert!(
-        sample.iter().any(|text| text.contains("everybody knows")),
-        "{sample:?}"
-    );
-    let short = warnings(
-        &Written::new("handshake: short\nurl: {audio: 'http://up'}")
-            .load()
-            .unwrap(),
-    );
-    assert!(
-        short.iter().any(|text| text.contains("can be guessed")),
-        "{short:?}"
-    );
+    assert!(sample.iter().any(|text| text.contains("everybody knows")), "{sample:?}");
+    let short =
+        warnings(&Written::new("handshake: short\nurl: {audio: 'http://up'}").load().unwrap());
+    assert!(short.iter().any(|text| text.contains("can be guessed")), "{short:?}");
 }
 
 #[test]
 fn deep_nesting_is_an_error() {
-    for yaml in [
-        "[".repeat(1_000),
-        "- ".repeat(1_000),
-        "a: {".repeat(1_000),
-        "&a [*a, *a]".repeat(10),
-    ] {
+    for yaml in
+        ["[".repeat(1_000), "- ".repeat(1_000), "a: {".repeat(1_000), "&a [*a, *a]".repeat(10)]
+    {
         assert!(Written::new(&yaml).load().is_err());
     }
     let deep = "a.".repeat(1_000);

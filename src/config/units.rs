@@ -45,10 +45,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     match parsed {
         Some(Duration::ZERO) => Err(format!("{} must be longer than nothing", shown(text))),
         Some(duration) => Ok(duration.min(LONGEST)),
-        None => Err(format!(
-            "{} is not a duration: write it like 2m30s, 1.5h or 500ms",
-            shown(text)
-        )),
+        None => {
+            Err(format!("{} is not a duration: write it like 2m30s, 1.5h or 500ms", shown(text)))
+        }
     }
 }
 
@@ -67,9 +66,7 @@ fn go_duration(text: &str) -> Option<Duration> {
         rest = tail;
     }
     let nanos = nanos.min(LONGEST.as_nanos());
-    Some(Duration::from_nanos(
-        u64::try_from(nanos).unwrap_or(u64::MAX),
-    ))
+    Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
 }
 
 /// `number`, digits with at most one point, times `scale`; what is below one is cut off.
@@ -79,18 +76,10 @@ fn scaled(number: &str, scale: u128) -> Option<u128> {
         return None;
     }
     // What overflows 64 bits is beyond the longest duration in any unit.
-    let whole = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().unwrap_or(u64::MAX)
-    };
+    let whole = if whole.is_empty() { 0 } else { whole.parse().unwrap_or(u64::MAX) };
     // Fifteen digits of an hour are finer than a nanosecond.
     let digits = fraction.get(..15).unwrap_or(fraction);
-    let part: u128 = if digits.is_empty() {
-        0
-    } else {
-        digits.parse().ok()?
-    };
+    let part: u128 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
     let part = part * scale / 10_u128.pow(u32::try_from(digits.len()).ok()?);
     Some(u128::from(whole) * scale + part)
 }
@@ -121,10 +110,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     match text.trim().parse::<ByteSize>() {
         Ok(size) if size.as_u64() <= LARGEST => Ok(size.as_u64()),
         Ok(_) => Err(format!("{} is larger than 1EB", shown(text))),
-        Err(_) => Err(format!(
-            "{} is not a size: write it like 500KB, 100MB or 2GiB",
-            shown(text)
-        )),
+        Err(_) => Err(format!("{} is not a size: write it like 500KB, 100MB or 2GiB", shown(text))),
     }
 }
 
@@ -133,10 +119,7 @@ pub fn write_size(bytes: u64) -> String {
     SIZES
         .iter()
         .find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor))
-        .map_or_else(
-            || format!("{bytes}B"),
-            |(unit, factor)| format!("{}{unit}", bytes / factor),
-        )
+        .map_or_else(|| format!("{bytes}B"), |(unit, factor)| format!("{}{unit}", bytes / factor))
 }
 
 /// Bits per second: `128k` or `128000`.
@@ -148,25 +131,13 @@ pub fn bitrate(text: &str) -> Result<u32, String> {
         Some(number) => (number, 1000),
         None => (trimmed, 1),
     };
-    let bits = number
-        .parse::<u32>()
-        .ok()
-        .and_then(|n| n.checked_mul(factor));
-    bits.ok_or_else(|| {
-        format!(
-            "{} is not a bit rate: write it like 128k or 128000",
-            shown(text)
-        )
-    })
+    let bits = number.parse::<u32>().ok().and_then(|n| n.checked_mul(factor));
+    bits.ok_or_else(|| format!("{} is not a bit rate: write it like 128k or 128000", shown(text)))
 }
 
 /// A bit rate as it is usually written: `128k`.
 pub fn write_bitrate(bits: u32) -> String {
-    if bits.is_multiple_of(1000) {
-        format!("{}k", bits / 1000)
-    } else {
-        bits.to_string()
-    }
+    if bits.is_multiple_of(1000) { format!("{}k", bits / 1000) } else { bits.to_string() }
 }
 
 /// A wild value as an error shows it: quoted, on one line, not too long.
@@ -245,28 +216,16 @@ mod tests {
         ] {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
-        for text in [
-            "",
-            "MB",
-            "12XB",
-            "-1MB",
-            "1..2MB",
-            "2EB",
-            "99999999999999999999999",
-            "1e3",
-        ] {
+        for text in ["", "MB", "12XB", "-1MB", "1..2MB", "2EB", "99999999999999999999999", "1e3"] {
             assert!(size(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn bit_rates() {
-        for (text, bits) in [
-            ("128k", 128_000),
-            ("128K", 128_000),
-            ("128000", 128_000),
-            ("96001", 96_001),
-        ] {
+        for (text, bits) in
+            [("128k", 128_000), ("128K", 128_000), ("128000", 128_000), ("96001", 96_001)]
+        {
             assert_eq!(bitrate(text), Ok(bits), "{text}");
         }
         for text in ["", "k", "128kb", "-1", "1.5k", "99999999k", "128 kbit/s"] {
@@ -279,10 +238,7 @@ mod tests {
     #[test]
     fn errors_stay_on_one_line_and_short() {
         let error = duration(&format!("one\ntwo{}", "µ".repeat(1000))).unwrap_err();
-        assert!(
-            !error.contains('\n') && error.chars().count() < 200,
-            "{error}"
-        );
+        assert!(!error.contains('\n') && error.chars().count() < 200, "{error}");
     }
 
     proptest! {

@@ -31,44 +31,18 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
 }
 
 fn weaknesses(settings: &Settings, warn: &mut impl FnMut(bool, String)) {
-    let Settings {
-        handshake,
-        token,
-        listen,
-        public_url,
-        limits,
-        ..
-    } = settings;
-    let sample = handshake
-        .iter()
-        .any(|secret| secret.expose() == SAMPLE_HANDSHAKE);
-    warn(
-        sample,
-        "handshake: this is the sample's, which everybody knows; set your own".into(),
-    );
-    let short = handshake
-        .iter()
-        .any(|secret| secret.expose().len() < STRONG_HANDSHAKE);
-    warn(
-        short,
-        format!("handshake: shorter than {STRONG_HANDSHAKE} bytes can be guessed"),
-    );
-    let short = token
-        .secret
-        .iter()
-        .any(|secret| secret.expose().len() < STRONG_SECRET);
-    warn(
-        short,
-        format!("token.secret: shorter than {STRONG_SECRET} bytes can be searched for"),
-    );
+    let Settings { handshake, token, listen, public_url, limits, .. } = settings;
+    let sample = handshake.iter().any(|secret| secret.expose() == SAMPLE_HANDSHAKE);
+    warn(sample, "handshake: this is the sample's, which everybody knows; set your own".into());
+    let short = handshake.iter().any(|secret| secret.expose().len() < STRONG_HANDSHAKE);
+    warn(short, format!("handshake: shorter than {STRONG_HANDSHAKE} bytes can be guessed"));
+    let short = token.secret.iter().any(|secret| secret.expose().len() < STRONG_SECRET);
+    warn(short, format!("token.secret: shorter than {STRONG_SECRET} bytes can be searched for"));
     warn(
         listen.api.is_some() && public_url.is_none(),
         "public_url: not set, so the url in replies names the address of listen.api, which players may not reach".into(),
     );
-    let everybody = limits
-        .trusted_proxies
-        .iter()
-        .any(|net| net.prefix_len() == 0);
+    let everybody = limits.trusted_proxies.iter().any(|net| net.prefix_len() == 0);
     warn(
         everybody,
         "limits.trusted_proxies: holds everybody, so anybody can claim any address".into(),
@@ -76,13 +50,7 @@ fn weaknesses(settings: &Settings, warn: &mut impl FnMut(bool, String)) {
 }
 
 fn misfits(settings: &Settings, warn: &mut impl FnMut(bool, String)) {
-    let Settings {
-        cache,
-        upstream,
-        packager,
-        limits,
-        ..
-    } = settings;
+    let Settings { cache, upstream, packager, limits, .. } = settings;
     let killsize = &cache.killsize;
     let differ = |key: &str, value: &dyn Display, other: &str, limit: &dyn Display, then: &str| {
         format!("{key}: {value} is more than {other} ({limit}): {then}")
@@ -143,10 +111,7 @@ fn misfits(settings: &Settings, warn: &mut impl FnMut(bool, String)) {
             "the rest is never used",
         ),
     );
-    let (segment, idle) = (
-        write_duration(packager.segment),
-        write_duration(limits.idle),
-    );
+    let (segment, idle) = (write_duration(packager.segment), write_duration(limits.idle));
     warn(
         packager.segment > limits.idle / 2,
         differ(

@@ -68,11 +68,7 @@ impl AudioConfig {
     /// rate that AAC does not name or anything but mono and stereo.
     pub fn new(rate: u32, channels: u8) -> Option<Self> {
         let known = RATES.contains(&rate) && matches!(channels, 1 | 2);
-        known.then_some(Self {
-            rate,
-            channels,
-            priming: PRIMING,
-        })
+        known.then_some(Self { rate, channels, priming: PRIMING })
     }
 
     /// The same with another number of samples before the first audible one, as copied tracks have it (often 2112).
@@ -196,12 +192,7 @@ impl Frames {
 
 impl fmt::Debug for Frames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Frames({} frames, {} bytes)",
-            self.len(),
-            self.payload.len()
-        )
+        write!(f, "Frames({} frames, {} bytes)", self.len(), self.payload.len())
     }
 }
 
@@ -218,11 +209,7 @@ pub struct Cutter {
 impl Cutter {
     /// A cutter that takes nothing but AAC-LC of this rate and channel count.
     pub fn new(expect: AudioConfig) -> Self {
-        Self {
-            expect,
-            buffer: Vec::new(),
-            done: 0,
-        }
+        Self { expect, buffer: Vec::new(), done: 0 }
     }
 
     /// Takes the next bytes of the stream. Call [`Cutter::cut`] until it has no frame left before pushing more.

@@ -106,6 +106,11 @@ impl Captions {
         })
     }
 
+    /// Whether [`Captions::parse`] would read `bytes`, else why not, as a sentence.
+    pub fn check(bytes: &[u8]) -> Result<(), String> {
+        Self::parse(bytes).map(drop).map_err(|why| why.to_string())
+    }
+
     /// Number of cues.
     pub fn len(&self) -> usize {
         self.cues.len()
@@ -156,22 +161,11 @@ impl Draft {
     }
 
     fn finish(self) -> Parsed {
-        let Self {
-            header,
-            mut cues,
-            skipped,
-        } = self;
+        let Self { header, mut cues, skipped } = self;
         cues.sort_by_key(|cue| cue.start_ms);
         forget_repeated_ids(&mut cues);
         let latest_ends = segment::latest_ends(&cues);
-        Parsed {
-            captions: Captions {
-                header: header.into(),
-                cues,
-                latest_ends,
-            },
-            skipped,
-        }
+        Parsed { captions: Captions { header: header.into(), cues, latest_ends }, skipped }
     }
 }
 
@@ -195,15 +189,11 @@ fn decode(bytes: &[u8]) -> String {
         [0xFE, 0xFF, rest @ ..] => utf16(rest, u16::from_be_bytes).into(),
         [0xEF, 0xBB, 0xBF, rest @ ..] | rest => String::from_utf8_lossy(rest),
     };
-    text.replace('\0', "\u{FFFD}")
-        .replace("\r\n", "\n")
-        .replace('\r', "\n")
+    text.replace('\0', "\u{FFFD}").replace("\r\n", "\n").replace('\r', "\n")
 }
 
 fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
     let (units, _) = bytes.as_chunks();
     let units = units.iter().map(|&pair| unit(pair));
-    char::decode_utf16(units)
-        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect()
+    char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }

@@ -139,7 +139,10 @@ mod tests {
     #[test]
     fn a_head_far_in_seeks_a_second_before_and_trims() {
         let line = line(44_100, 2, file(), 2000, false);
-        assert!(line.contains(" -ss 45.439909 -copyts -start_at_zero -f wav -i file:/cache/abc "), "{line}");
+        assert!(
+            line.contains(" -ss 45.439909 -copyts -start_at_zero -f wav -i file:/cache/abc "),
+            "{line}"
+        );
         assert!(line.contains(" -af atrim=start_pts=2048000,asetpts=N/SR/TB "), "{line}");
     }
 
@@ -153,7 +156,10 @@ mod tests {
     #[test]
     fn resampling_and_mixing_down_come_before_the_cut() {
         let high = line(96_000, 6, file(), 2000, false);
-        assert!(high.contains("-af aresample=48000:ocl=stereo:rematrix_maxval=1.0,atrim=start_pts="), "{high}");
+        assert!(
+            high.contains("-af aresample=48000:ocl=stereo:rematrix_maxval=1.0,atrim=start_pts="),
+            "{high}"
+        );
         let odd = line(37_800, 1, file(), 0, false);
         assert!(odd.contains("-af aresample=48000 ") && odd.contains("-ac 1 "), "{odd}");
     }

@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::error::{Code, Error};
+use crate::{
+    config::Container,
+    error::{Code, Error},
+};
 
 /// What a track carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +59,16 @@ impl Kind {
             Self::Audio => 'a',
             Self::Video => 'v',
             Self::Subtitles => 's',
+        }
+    }
+}
+
+impl From<Container> for Format {
+    fn from(container: Container) -> Self {
+        match container {
+            Container::Cmaf => Self::M4s,
+            Container::Aac => Self::Aac,
+            Container::Ts => Self::Ts,
         }
     }
 }
@@ -178,43 +191,15 @@ mod tests {
     fn names() {
         let cases = [
             ("index.m3u8", File::Index, "application/vnd.apple.mpegurl"),
-            (
-                "a0.m3u8",
-                File::Playlist(track("a0")),
-                "application/vnd.apple.mpegurl",
-            ),
-            (
-                "s255.m3u8",
-                File::Playlist(track("s255")),
-                "application/vnd.apple.mpegurl",
-            ),
+            ("a0.m3u8", File::Playlist(track("a0")), "application/vnd.apple.mpegurl"),
+            ("s255.m3u8", File::Playlist(track("s255")), "application/vnd.apple.mpegurl"),
             ("a0-init.mp4", File::Init(track("a0")), "audio/mp4"),
             ("v3-init.mp4", File::Init(track("v3")), "video/mp4"),
-            (
-                "a0-0.m4s",
-                File::Segment(track("a0"), 0, Format::M4s),
-                "audio/mp4",
-            ),
-            (
-                "v1-10.m4s",
-                File::Segment(track("v1"), 10, Format::M4s),
-                "video/mp4",
-            ),
-            (
-                "a0-7.aac",
-                File::Segment(track("a0"), 7, Format::Aac),
-                "audio/aac",
-            ),
-            (
-                "a0-4294967295.ts",
-                File::Segment(track("a0"), u32::MAX, Format::Ts),
-                "video/mp2t",
-            ),
-            (
-                "s0-1.vtt",
-                File::Segment(track("s0"), 1, Format::Vtt),
-                "text/vtt",
-            ),
+            ("a0-0.m4s", File::Segment(track("a0"), 0, Format::M4s), "audio/mp4"),
+            ("v1-10.m4s", File::Segment(track("v1"), 10, Format::M4s), "video/mp4"),
+            ("a0-7.aac", File::Segment(track("a0"), 7, Format::Aac), "audio/aac"),
+            ("a0-4294967295.ts", File::Segment(track("a0"), u32::MAX, Format::Ts), "video/mp2t"),
+            ("s0-1.vtt", File::Segment(track("s0"), 1, Format::Vtt), "text/vtt"),
         ];
         for (name, file, media_type) in cases {
             assert_eq!(name.parse::<File>().unwrap(), file, "{name}");
@@ -279,12 +264,8 @@ mod tests {
     fn files() -> impl Strategy<Value = File> {
         let kind = prop_oneof![Just(Kind::Audio), Just(Kind::Video), Just(Kind::Subtitles)];
         let track = (kind, any::<u8>()).prop_map(|(kind, index)| Track { kind, index });
-        let format = prop_oneof![
-            Just(Format::M4s),
-            Just(Format::Aac),
-            Just(Format::Ts),
-            Just(Format::Vtt)
-        ];
+        let format =
+            prop_oneof![Just(Format::M4s), Just(Format::Aac), Just(Format::Ts), Just(Format::Vtt)];
         prop_oneof![
             Just(File::Index),
             track.clone().prop_map(File::Playlist),

@@ -25,10 +25,7 @@ const MATRIX: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
 /// The initialization segment (`ftyp`, `moov`): the same bytes for the same config, always.
 pub fn init(config: AudioConfig) -> Bytes {
     let ftyp = boxed(*b"ftyp", &[b"cmfc", &[0; 4], b"iso6cmfc"]);
-    let moov = boxed(
-        *b"moov",
-        &[&mvhd(config), &trak(config), &boxed(*b"mvex", &[&trex()])],
-    );
+    let moov = boxed(*b"moov", &[&mvhd(config), &trak(config), &boxed(*b"mvex", &[&trex()])]);
     [ftyp, moov].concat().into()
 }
 
@@ -56,11 +53,7 @@ pub fn read(segment: &[u8]) -> Result<(u64, Frames), Corrupt> {
         frames.push(frame)?;
         payload = rest;
     }
-    if payload.is_empty() {
-        Ok((first_frame, frames))
-    } else {
-        Err(CORRUPT)
-    }
+    if payload.is_empty() { Ok((first_frame, frames)) } else { Err(CORRUPT) }
 }
 
 /// The first frame's number and the number of frames of a segment that [`segment`] made, without copying: every box and
@@ -72,11 +65,7 @@ pub fn frame_count(segment: &[u8]) -> Result<(u64, usize), Corrupt> {
         count += 1;
         total = total.saturating_add(size);
     }
-    if total == payload.len() {
-        Ok((first_frame, count))
-    } else {
-        Err(CORRUPT)
-    }
+    if total == payload.len() { Ok((first_frame, count)) } else { Err(CORRUPT) }
 }
 
 const CORRUPT: Corrupt = Corrupt("not a media segment of this packager");
@@ -101,13 +90,7 @@ fn parts(segment: &[u8]) -> Result<(u64, impl Iterator<Item = usize>, &[u8]), Co
     if !same {
         return Err(CORRUPT);
     }
-    Ok((
-        first_frame,
-        sizes
-            .chunks_exact(4)
-            .map(|mut size| size.get_u32() as usize),
-        payload,
-    ))
+    Ok((first_frame, sizes.chunks_exact(4).map(|mut size| size.get_u32() as usize), payload))
 }
 
 /// A `moof` up to its sample sizes. Durations and flags are those of `trex`.
@@ -137,11 +120,7 @@ fn head(sequence: u32, first_frame: u64, frames: usize) -> [u8; HEAD] {
 /// The header of an `mdat` of `payload` bytes.
 fn mdat(payload: usize) -> [u8; MDAT] {
     let mut header = [0; MDAT];
-    put_box(
-        &mut header.as_mut_slice(),
-        (MDAT + payload) as u32,
-        *b"mdat",
-    );
+    put_box(&mut header.as_mut_slice(), (MDAT + payload) as u32, *b"mdat");
     header
 }
 
@@ -172,10 +151,7 @@ fn words(words: &[u32]) -> Vec<u8> {
 fn mvhd(config: AudioConfig) -> Vec<u8> {
     // No dates, timescale, no duration; rate and volume 1; the matrix; then the next track's number.
     let head = words(&[0, 0, 0, config.rate(), 0, 0x1_0000, 0x0100_0000, 0, 0]);
-    boxed(
-        *b"mvhd",
-        &[&head, &words(&MATRIX), &[0; 24], &words(&[TRACK + 1])],
-    )
+    boxed(*b"mvhd", &[&head, &words(&MATRIX), &[0; 24], &words(&[TRACK + 1])])
 }
 
 fn trak(config: AudioConfig) -> Vec<u8> {
@@ -184,10 +160,7 @@ fn trak(config: AudioConfig) -> Vec<u8> {
     let tkhd = boxed(*b"tkhd", &[&tkhd, &words(&MATRIX), &[0; 8]]);
     // One edit from the end of the priming on, of no length: in a fragmented file that is all there is.
     let elst = fields(*b"elst", 0, &[1, 0, u32::from(config.priming()), 0x1_0000]);
-    boxed(
-        *b"trak",
-        &[&tkhd, &boxed(*b"edts", &[&elst]), &mdia(config)],
-    )
+    boxed(*b"trak", &[&tkhd, &boxed(*b"edts", &[&elst]), &mdia(config)])
 }
 
 fn mdia(config: AudioConfig) -> Vec<u8> {
@@ -208,24 +181,13 @@ fn minf(config: AudioConfig) -> Vec<u8> {
         fields(*b"stsz", 0, &[0, 0]),
         fields(*b"stco", 0, &[0]),
     ];
-    boxed(
-        *b"minf",
-        &[
-            &smhd,
-            &boxed(*b"dinf", &[&dref]),
-            &boxed(*b"stbl", &[&stbl.concat()]),
-        ],
-    )
+    boxed(*b"minf", &[&smhd, &boxed(*b"dinf", &[&dref]), &boxed(*b"stbl", &[&stbl.concat()])])
 }
 
 fn mp4a(config: AudioConfig) -> Vec<u8> {
     let channels = u32::from(config.channels());
     // 16.16 bits; above 65535 Hz only the config below can say it.
-    let rate = if config.rate() < 1 << 16 {
-        config.rate() << 16
-    } else {
-        0
-    };
+    let rate = if config.rate() < 1 << 16 { config.rate() << 16 } else { 0 };
     let data_reference = 1;
     let entry = words(&[0, data_reference, 0, 0, channels << 16 | 16, 0, rate]);
     boxed(*b"mp4a", &[&entry, &esds(config)])
@@ -247,11 +209,7 @@ fn descriptor(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 
 fn trex() -> Vec<u8> {
     let depends_on_no_other = 0x0200_0000;
-    fields(
-        *b"trex",
-        0,
-        &[TRACK, 1, FRAME as u32, 0, depends_on_no_other],
-    )
+    fields(*b"trex", 0, &[TRACK, 1, FRAME as u32, 0, depends_on_no_other])
 }
 
 #[cfg(test)]

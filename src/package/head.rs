@@ -174,7 +174,9 @@ impl<'a> Head<'a> {
     /// Keeps the segment if it has all its frames, and says whether that was the last one.
     async fn advance(&mut self) -> Result<Option<End>> {
         let table = self.package.audio.table();
-        let Some(frames) = table.frames(self.n) else { return Ok(Some(End::Done)) };
+        let Some(frames) = table.frames(self.n) else {
+            return Ok(Some(End::Done));
+        };
         if (self.frames.len() as u64) < frames.end - frames.start {
             return Ok(None);
         }
@@ -307,7 +309,7 @@ struct Patience {
 
 impl Patience {
     fn new(stall: Duration, seconds: f64) -> Self {
-        Self { stall, left: Duration::from_secs(60) + Duration::from_secs_f64(2.0 * seconds) }
+        Self { stall, left: Duration::from_mins(1) + Duration::from_secs_f64(2.0 * seconds) }
     }
 
     async fn bound<T>(&mut self, control: &Control, work: impl Future<Output = T>) -> Result<T> {

@@ -6,7 +6,6 @@
 
 pub mod adts;
 pub mod captions;
-pub mod container;
 mod encoder;
 pub mod file;
 pub mod fmp4;
@@ -21,6 +20,9 @@ pub mod ts;
 mod view;
 mod workers;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -34,7 +36,6 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, OnceCell};
 
 use self::{
-    container::Container,
     file::{File, Kind, Track},
     plan::{Choices, Plan},
     rendition::{Outlook, Rendition},
@@ -42,7 +43,7 @@ use self::{
     workers::Workers,
 };
 use crate::{
-    config,
+    config::{self, Container},
     disk::{Reservation, Room},
     error::{Code, Error, Result},
     ffmpeg::Ffmpeg,
@@ -161,7 +162,9 @@ impl Package {
     /// Whether a head for segment `n` can start now: while the source still arrives only the first one can.
     fn can_start(&self, n: u32) -> bool {
         let pin = lock(&self.pin);
-        let Some(source) = pin.as_ref().map(Pin::spool) else { return true };
+        let Some(source) = pin.as_ref().map(Pin::spool) else {
+            return true;
+        };
         let arriving = !source.is_whole() && source.failure().is_none();
         !arriving || (n == 0 && self.plan.audio.pipe && self.audio.heads() == 0)
     }
@@ -253,7 +256,7 @@ impl Packager {
             packages: Mutex::default(),
             room: killsize.enabled.then(|| Room::new(killsize.packages)),
             choices: packager.into(),
-            container: packager.container.as_str().parse().unwrap_or_default(),
+            container: packager.container,
             name: settings.captions.name.clone(),
             language: settings.captions.language.clone(),
             stall: packager.stall,
@@ -307,8 +310,14 @@ impl Packager {
     }
 
     /// Takes room for a new package, at the cost of packages that nobody plays.
-    fn reserve(&self, packages: &mut HashMap<Key, Arc<Package>>, bytes: u64) -> Result<Option<Reservation>> {
-        let Some(room) = &self.room else { return Ok(None) };
+    fn reserve(
+        &self,
+        packages: &mut HashMap<Key, Arc<Package>>,
+        bytes: u64,
+    ) -> Result<Option<Reservation>> {
+        let Some(room) = &self.room else {
+            return Ok(None);
+        };
         loop {
             if let Some(reservation) = room.reserve(bytes, PRESSURE) {
                 return Ok(Some(reservation));
@@ -328,7 +337,9 @@ impl Packager {
     /// Removes the package that nobody has played for longest; false when all are in use.
     fn evict_one(&self, packages: &mut HashMap<Key, Arc<Package>>) -> bool {
         let unused = packages.values().filter(|p| !p.is_live() && p.audio.heads() == 0);
-        let Some(oldest) = unused.min_by_key(|p| p.used.load(Relaxed)).cloned() else { return false };
+        let Some(oldest) = unused.min_by_key(|p| p.used.load(Relaxed)).cloned() else {
+            return false;
+        };
         packages.remove(&oldest.key);
         self.metrics.packages.set(packages.len() as i64);
         Metrics::count(&self.metrics.evictions, "package");
@@ -355,8 +366,11 @@ impl Packager {
     /// Makes the package's folder, once.
     async fn create(&self, package: &Arc<Package>) -> Result<()> {
         let made = package.created.get_or_try_init(|| async {
-            let description =
-                Description { version: plan::VERSION, source: &*package.source, plan: package.plan.clone() };
+            let description = Description {
+                version: plan::VERSION,
+                source: &*package.source,
+                plan: package.plan.clone(),
+            };
             let captions = package.source.captions.clone();
             self.store.create(package.key, &description, captions).await
         });
@@ -365,12 +379,16 @@ impl Packager {
 
     /// A head can start anywhere once the source is whole.
     fn dispatch_when_whole(&self, package: &Arc<Package>) {
-        let Some(pin) = lock(&package.pin).clone() else { return };
+        let Some(pin) = lock(&package.pin).clone() else {
+            return;
+        };
         if pin.spool().is_whole() {
             return;
         }
         let package = Arc::downgrade(package);
-        let Some(own) = self.workers.packager() else { return };
+        let Some(own) = self.workers.packager() else {
+            return;
+        };
         tokio::spawn(async move {
             // Broken off counts too: who waits has to be told.
             let _ = pin.spool().wait_for(u64::MAX).await;
@@ -394,7 +412,9 @@ impl Packager {
         for key in list {
             match self.load(key, &is_live) {
                 Some(package) => drop(self.packages().insert(key, package)),
-                None => self.store.remove_now(key).map_err(|e| Error::io("removing a package", &e))?,
+                None => {
+                    self.store.remove_now(key).map_err(|e| Error::io("removing a package", &e))?
+                }
             }
         }
         self.metrics.packages.set(self.packages().len() as i64);
@@ -402,7 +422,8 @@ impl Packager {
     }
 
     fn load(&self, key: Key, is_live: impl Fn(Key) -> bool) -> Option<Arc<Package>> {
-        let (description, captions, changed) = self.store.description::<Description<Source>>(key)?;
+        let (description, captions, changed) =
+            self.store.description::<Description<Source>>(key)?;
         let Description { version, mut source, plan } = description;
         if version != plan::VERSION {
             return None;
@@ -423,7 +444,10 @@ impl Packager {
         let package = Package::new(key, plan, source, audio);
         package.complete.store(found.manifest.is_some(), Relaxed);
         package.created.set(()).ok()?;
-        package.used.store(changed.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs().cast_signed(), Relaxed);
+        package.used.store(
+            changed.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs().cast_signed(),
+            Relaxed,
+        );
         *lock(&package.room) = room;
         Some(Arc::new(package))
     }
@@ -439,7 +463,8 @@ impl Packager {
         let complete = package.audio.is_complete();
         if complete && !package.complete.swap(true, Relaxed) {
             let (bytes, silence) = (package.audio.bytes(), package.audio.silence());
-            if let Err(error) = self.store.complete(package.key, Manifest { bytes, silence }).await {
+            if let Err(error) = self.store.complete(package.key, Manifest { bytes, silence }).await
+            {
                 tracing::warn!(%error, "a manifest cannot be written");
             }
             if let Some(room) = lock(&package.room).as_mut() {

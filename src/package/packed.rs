@@ -57,15 +57,9 @@ mod tests {
         frames.push(&[1, 2, 3]).unwrap();
         let segment = segment(config, 1, &frames);
         assert_eq!(&segment[..20], b"ID3\x04\0\0\0\0\0\x3fPRIV\0\0\0\x35\0\0");
-        assert_eq!(
-            &segment[20..65],
-            b"com.apple.streaming.transportStreamTimestamp\0"
-        );
+        assert_eq!(&segment[20..65], b"com.apple.streaming.transportStreamTimestamp\0");
         assert_eq!(segment[65..73], 900_000u64.to_be_bytes());
-        assert_eq!(
-            segment[73..],
-            [0xff, 0xf1, 0x4c, 0x80, 0x01, 0x5f, 0xfc, 1, 2, 3]
-        );
+        assert_eq!(segment[73..], [0xff, 0xf1, 0x4c, 0x80, 0x01, 0x5f, 0xfc, 1, 2, 3]);
     }
 
     #[test]

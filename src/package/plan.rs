@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     adts::AudioConfig,
-    container,
     table::{FRAME, SegmentTable},
 };
 use crate::{
@@ -74,7 +73,8 @@ impl Plan {
     /// # Errors
     /// [`Code::UnsupportedMedia`] when there is nothing to play in it.
     pub fn new(facts: &Facts, choices: Choices) -> Result<Self> {
-        let useless = |what: &str| Error::new(Code::UnsupportedMedia, format!("the media has {what}"));
+        let useless =
+            |what: &str| Error::new(Code::UnsupportedMedia, format!("the media has {what}"));
         if facts.samples == 0 {
             return Err(useless("no audio samples"));
         }
@@ -110,7 +110,7 @@ impl Plan {
 
 impl Audio {
     /// BANDWIDTH and AVERAGE-BANDWIDTH in bits a second when wrapped in `container`.
-    pub fn bandwidth(&self, container: container::Container) -> (u64, u64) {
+    pub fn bandwidth(&self, container: config::Container) -> (u64, u64) {
         let (rate, bits) = (u64::from(self.config.rate()), u64::from(self.bitrate));
         let _ = (rate, container);
         (bits * 3 / 2, bits)

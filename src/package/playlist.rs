@@ -5,10 +5,10 @@
 use std::fmt::{self, Write};
 
 use super::{
-    container::Container,
     file::{File, Format, Kind, Track},
     table::SegmentTable,
 };
+use crate::config::Container;
 
 /// Microseconds in a second: EXTINF is written with six decimals.
 const MICROS: u128 = 1_000_000;
@@ -116,13 +116,8 @@ fn target_duration(table: &SegmentTable, version: u32) -> u64 {
     if version >= 6 {
         return table.target_duration();
     }
-    let lengths = (0..)
-        .map_while(|n| table.ticks(n))
-        .map(|ticks| ticks.end - ticks.start);
-    lengths
-        .max()
-        .unwrap_or(0)
-        .div_ceil(u64::from(table.timescale()))
+    let lengths = (0..).map_while(|n| table.ticks(n)).map(|ticks| ticks.end - ticks.start);
+    lengths.max().unwrap_or(0).div_ceil(u64::from(table.timescale()))
 }
 
 impl fmt::Display for Query<'_> {
@@ -146,10 +141,7 @@ struct Quoted<'a>(&'a str);
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let allowed = |c: &char| *c != '"' && !c.is_control();
-        self.0
-            .chars()
-            .filter(allowed)
-            .try_for_each(|c| f.write_char(c))
+        self.0.chars().filter(allowed).try_for_each(|c| f.write_char(c))
     }
 }
 

@@ -160,12 +160,16 @@ impl Store {
 
     /// A segment that was kept.
     pub async fn read(self: &Arc<Self>, key: Key, file: File) -> io::Result<Bytes> {
-        self.blocking(move |store| fs::read(store.folder(key).join(file.to_string()))).await.map(Bytes::from)
+        self.blocking(move |store| fs::read(store.folder(key).join(file.to_string())))
+            .await
+            .map(Bytes::from)
     }
 
     /// The captions as they came.
     pub async fn captions(self: &Arc<Self>, key: Key) -> io::Result<Bytes> {
-        self.blocking(move |store| fs::read(store.folder(key).join("captions"))).await.map(Bytes::from)
+        self.blocking(move |store| fs::read(store.folder(key).join("captions")))
+            .await
+            .map(Bytes::from)
     }
 
     /// Marks a package as complete.
@@ -205,7 +209,10 @@ impl Store {
     }
 
     /// What `create` wrote of a package; None when that is missing or of another make.
-    pub fn description<D: DeserializeOwned>(&self, key: Key) -> Option<(D, Option<Bytes>, SystemTime)> {
+    pub fn description<D: DeserializeOwned>(
+        &self,
+        key: Key,
+    ) -> Option<(D, Option<Bytes>, SystemTime)> {
         let folder = self.folder(key);
         let path = folder.join("package.json");
         let description = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
@@ -233,7 +240,8 @@ impl Store {
             };
             // A complete package was checked when it became so; its files are only counted.
             let length = entry.metadata()?.len();
-            let whole = length > 0 && (found.manifest.is_some() || is_whole(&entry.path(), table, segment));
+            let whole =
+                length > 0 && (found.manifest.is_some() || is_whole(&entry.path(), table, segment));
             match found.ready.get_mut(segment as usize) {
                 Some(ready) if whole => {
                     *ready = true;
@@ -253,7 +261,8 @@ impl Store {
         let folder = self.folder(key);
         let nonce = self.sequence.fetch_add(1, Relaxed);
         let temporary = folder.join(format!("{TEMPORARY}{nonce}"));
-        let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, folder.join(name)));
+        let written =
+            fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, folder.join(name)));
         if written.is_err() {
             // What is half written only takes room; the first error is the one to tell.
             let _ = fs::remove_file(&temporary);
@@ -276,8 +285,12 @@ impl Store {
 
 /// Whether a file holds exactly the frames that the table gives its segment: after a crash of the machine it may not.
 fn is_whole(path: &Path, table: &SegmentTable, n: u32) -> bool {
-    let Some(frames) = table.frames(n) else { return false };
-    let Ok(bytes) = fs::read(path) else { return false };
+    let Some(frames) = table.frames(n) else {
+        return false;
+    };
+    let Ok(bytes) = fs::read(path) else {
+        return false;
+    };
     fmp4::frame_count(&bytes) == Ok((frames.start, (frames.end - frames.start) as usize))
 }
 
@@ -320,9 +333,12 @@ mod tests {
         }
         let folder = dir.path().join(key.to_string());
         let cut = segment(&table, 1);
-        for (name, bytes) in
-            [("a0-1.m4s", &cut[..cut.len() - 1]), ("a0-3.m4s", b""), (".new-7", b"half"), ("a0-9999.m4s", b"x")]
-        {
+        for (name, bytes) in [
+            ("a0-1.m4s", &cut[..cut.len() - 1]),
+            ("a0-3.m4s", b""),
+            (".new-7", b"half"),
+            ("a0-9999.m4s", b"x"),
+        ] {
             fs::write(folder.join(name), bytes).unwrap();
         }
 
@@ -334,7 +350,10 @@ mod tests {
         names.sort();
         assert_eq!(names, ["a0-0.m4s", "a0-2.m4s", "captions", "package.json"]);
         let (description, captions, _) = store.description::<String>(key).unwrap();
-        assert_eq!((description.as_str(), captions.as_deref()), ("what it is", Some(&b"WEBVTT"[..])));
+        assert_eq!(
+            (description.as_str(), captions.as_deref()),
+            ("what it is", Some(&b"WEBVTT"[..]))
+        );
     }
 
     #[tokio::test]

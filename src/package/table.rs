@@ -19,9 +19,30 @@ const FOLD: f64 = 1.0;
 
 /// The cuts of one rendition. At least one segment, each at least one tick long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct SegmentTable {
     timescale: u32,
     bounds: Vec<u64>,
+}
+
+/// A table as it stands in a file.
+#[derive(Deserialize)]
+struct Unchecked {
+    timescale: u32,
+    bounds: Vec<u64>,
+}
+
+impl TryFrom<Unchecked> for SegmentTable {
+    type Error = &'static str;
+
+    fn try_from(read: Unchecked) -> Result<Self, Self::Error> {
+        let Unchecked { timescale, bounds } = read;
+        let grows = bounds.len() > 1 && bounds.is_sorted_by(|a, b| a < b);
+        if timescale == 0 || bounds.first() != Some(&0) || !grows {
+            return Err("the bounds of a segment table grow from 0, and its timescale is not 0");
+        }
+        Ok(Self { timescale, bounds })
+    }
 }
 
 impl SegmentTable {
@@ -100,7 +121,8 @@ mod tests {
     #[test]
     fn lengths_grow_from_one_second_to_five() {
         let table = SegmentTable::audio(25_840, 44_100, Duration::from_secs(5));
-        let frames: Vec<u64> = (0..5).map(|n| table.frames(n).unwrap()).map(|f| f.end - f.start).collect();
+        let frames: Vec<u64> =
+            (0..5).map(|n| table.frames(n).unwrap()).map(|f| f.end - f.start).collect();
         assert_eq!(frames, [43, 86, 172, 215, 215]);
         assert_eq!(table.total(), 25_840 * FRAME);
         assert_eq!(table.target_duration(), 5);
@@ -118,6 +140,21 @@ mod tests {
     fn segments_shorter_than_the_first_ones_stay_short() {
         let table = SegmentTable::audio(1_000, 48_000, Duration::from_secs(2));
         assert!(table.durations().skip(1).take(5).all(|d| d <= 2.0));
+    }
+
+    #[test]
+    fn a_damaged_table_is_not_taken() {
+        let read = |json| serde_json::from_str::<SegmentTable>(json);
+        assert!(read(r#"{"timescale":8000,"bounds":[0,1024,2048]}"#).is_ok());
+        for wrong in [
+            r#"{"timescale":0,"bounds":[0,1024]}"#,
+            r#"{"timescale":8000,"bounds":[]}"#,
+            r#"{"timescale":8000,"bounds":[0]}"#,
+            r#"{"timescale":8000,"bounds":[1024,2048]}"#,
+            r#"{"timescale":8000,"bounds":[0,2048,1024]}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     proptest! {

@@ -20,10 +20,7 @@ use super::{
 
 const FORMATS: [Format; 3] = [Format::M4s, Format::Aac, Format::Ts];
 
-const A0: Track = Track {
-    kind: Kind::Audio,
-    index: 0,
-};
+const A0: Track = Track { kind: Kind::Audio, index: 0 };
 
 /// An encoded signal, as a head gives it.
 struct Encoded {
@@ -36,10 +33,8 @@ struct Encoded {
 impl Encoded {
     fn new(rate: u32, channels: u8, seconds: f64) -> Self {
         let voice = |pitch: u32| format!("0.3*sin(2*PI*({pitch}+40*t)*t)+0.1*(random(0)-0.5)");
-        let signal = (0..channels)
-            .map(|n| voice(220 + 110 * u32::from(n)))
-            .collect::<Vec<_>>()
-            .join("|");
+        let signal =
+            (0..channels).map(|n| voice(220 + 110 * u32::from(n))).collect::<Vec<_>>().join("|");
         let source = format!("aevalsrc={signal}:s={rate}:d={seconds}");
         let adts = run(
             "ffmpeg",
@@ -51,12 +46,7 @@ impl Encoded {
         let config = AudioConfig::new(rate, channels).unwrap();
         let frames = cut(config, &adts);
         let table = SegmentTable::audio(frames.len() as u64, rate, Duration::from_secs(5));
-        Self {
-            config,
-            adts,
-            frames,
-            table,
-        }
+        Self { config, adts, frames, table }
     }
 
     /// One of each rate and channel count that heads make.
@@ -69,12 +59,7 @@ impl Encoded {
     fn segment(&self, format: Format, n: u32) -> Vec<u8> {
         let covered = self.table.frames(n).unwrap();
         let mut frames = Frames::default();
-        for frame in self
-            .frames
-            .iter()
-            .take(covered.end as usize)
-            .skip(covered.start as usize)
-        {
+        for frame in self.frames.iter().take(covered.end as usize).skip(covered.start as usize) {
             frames.push(frame).unwrap();
         }
         mux(self.config, format, n, covered.start, &frames)
@@ -106,10 +91,7 @@ impl Encoded {
         };
         let write =
             |file: File, bytes: &[u8]| fs::write(folder.join(file.to_string()), bytes).unwrap();
-        write(
-            File::Index,
-            playlist::index(&[variant], &[], query).as_bytes(),
-        );
+        write(File::Index, playlist::index(&[variant], &[], query).as_bytes());
         let media = playlist::media(&self.table, A0, format, query);
         write(File::Playlist(A0), media.as_bytes());
         write(File::Init(A0), &fmp4::init(self.config));
@@ -143,59 +125,36 @@ fn cut(config: AudioConfig, adts: &[u8]) -> Frames {
 
 /// Runs a program that must end well and say nothing.
 fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     // True of every raw ADTS file, and of nothing else.
-    let said: Vec<_> = said
-        .lines()
-        .filter(|line| !line.contains("Estimating duration from bitrate"))
-        .collect();
-    assert!(
-        output.status.success() && said.is_empty(),
-        "{program} {arguments:?}: {said:?}"
-    );
+    let said: Vec<_> =
+        said.lines().filter(|line| !line.contains("Estimating duration from bitrate")).collect();
+    assert!(output.status.success() && said.is_empty(), "{program} {arguments:?}: {said:?}");
     output.stdout
 }
 
 /// All samples, in 32 bits of float; any warning fails.
 fn decode(input: &Path) -> Vec<u8> {
     let input = input.to_str().unwrap();
-    run(
-        "ffmpeg",
-        &[
-            "-nostdin", "-v", "warning", "-i", input, "-f", "f32le", "pipe:1",
-        ],
-    )
+    run("ffmpeg", &["-nostdin", "-v", "warning", "-i", input, "-f", "f32le", "pipe:1"])
 }
 
 fn decode_bytes(bytes: &[u8], extension: &str) -> Vec<u8> {
-    let file = tempfile::Builder::new()
-        .suffix(&format!(".{extension}"))
-        .tempfile()
-        .unwrap();
+    let file = tempfile::Builder::new().suffix(&format!(".{extension}")).tempfile().unwrap();
     fs::write(file.path(), bytes).unwrap();
     decode(file.path())
 }
 
 fn samples(decoded: &[u8]) -> Vec<f32> {
-    decoded
-        .chunks_exact(4)
-        .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
-        .collect()
+    decoded.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
 }
 
 /// Timestamp, in the timescale of the container, and size of every packet.
 fn packets(input: &Path) -> Vec<(i64, usize)> {
     let input = input.to_str().unwrap();
     let show = ["-show_entries", "packet=pts,size", "-of", "csv=p=0"];
-    let shown = run(
-        "ffprobe",
-        &[&["-v", "warning"], &show[..], &[input]].concat(),
-    );
+    let shown = run("ffprobe", &[&["-v", "warning"], &show[..], &[input]].concat());
     let lines = String::from_utf8(shown).unwrap();
     // TS brings its programme's streams along, as empty lines.
     let packets = lines.lines().filter(|line| !line.is_empty()).map(|line| {
@@ -213,9 +172,7 @@ fn expected_packets(encoded: &Encoded, format: Format) -> Vec<(i64, usize)> {
         _ => ts::pts(encoded.config, frame.cast_unsigned()).cast_signed(),
     };
     let sizes = (0..).zip(encoded.frames.sizes());
-    sizes
-        .map(|(frame, &size)| (pts(frame), usize::from(size) + header))
-        .collect()
+    sizes.map(|(frame, &size)| (pts(frame), usize::from(size) + header)).collect()
 }
 
 /// Sizes are exact; timestamps too, but for the tick that ffmpeg loses when it counts on from the start of a PES packet.
@@ -223,10 +180,7 @@ fn assert_same_packets(found: &[(i64, usize)], expected: &[(i64, usize)], slack:
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
         assert_eq!(found.1, expected.1);
-        assert!(
-            (found.0 - expected.0).abs() <= slack,
-            "{found:?}, not {expected:?}"
-        );
+        assert!((found.0 - expected.0).abs() <= slack, "{found:?}, not {expected:?}");
     }
 }
 
@@ -235,27 +189,17 @@ fn segments_in_a_row_are_the_stream() {
     let folder = tempfile::tempdir().unwrap();
     for encoded in Encoded::all() {
         let reference = decode_bytes(&encoded.adts, "aac");
-        assert_eq!(
-            reference.len(),
-            encoded.frames.len() * encoded.frame_bytes()
-        );
+        assert_eq!(reference.len(), encoded.frames.len() * encoded.frame_bytes());
         for format in FORMATS {
             let file = folder.path().join("all").with_extension(format.extension());
             fs::write(&file, encoded.joined(format, 0..encoded.table.len())).unwrap();
-            assert!(
-                decode(&file) == reference,
-                "{format:?} {:?}",
-                encoded.config
-            );
+            assert!(decode(&file) == reference, "{format:?} {:?}", encoded.config);
 
             let mut expected = expected_packets(&encoded, format);
             let mut found = packets(&file);
             if format == Format::Aac {
                 // Read as one file, ffmpeg counts from 0 and does not look at the tags.
-                found
-                    .iter_mut()
-                    .chain(&mut expected)
-                    .for_each(|packet| packet.0 = 0);
+                found.iter_mut().chain(&mut expected).for_each(|packet| packet.0 = 0);
             }
             assert_same_packets(&found, &expected, i64::from(format == Format::Ts));
         }
@@ -271,11 +215,7 @@ fn a_segment_is_decoded_alone() {
                 let covered = encoded.table.frames(n).unwrap();
                 let decoded = decode_bytes(&encoded.joined(format, [n]), format.extension());
                 let frames = (covered.end - covered.start) as usize;
-                assert_eq!(
-                    decoded.len(),
-                    frames * encoded.frame_bytes(),
-                    "{format:?} {n}"
-                );
+                assert_eq!(decoded.len(), frames * encoded.frame_bytes(), "{format:?} {n}");
                 assert!(n > 0 || reference.starts_with(&decoded), "{format:?}");
             }
         }
@@ -289,11 +229,7 @@ fn a_player_plays_a_folder_of_them() {
         for format in FORMATS {
             let folder = tempfile::tempdir().unwrap();
             let index = folder.path().join(encoded.publish(format, folder.path()));
-            assert!(
-                decode(&index) == reference,
-                "{format:?} {:?}",
-                encoded.config
-            );
+            assert!(decode(&index) == reference, "{format:?} {:?}", encoded.config);
             let (found, expected) = (packets(&index), expected_packets(&encoded, format));
             assert_eq!(found.len(), expected.len());
             // libavformat's HLS reader gives the packets that it has buffered the tag of the segment that it opens next,
@@ -321,19 +257,11 @@ fn continuity_counters_go_on_from_segment_to_segment() {
         fs::write(file.path(), stream).unwrap();
         // ffmpeg tells of them in its debug log only.
         let output = Command::new("ffmpeg")
-            .args([
-                "-nostdin",
-                "-v",
-                "debug",
-                "-i",
-                file.path().to_str().unwrap(),
-            ])
+            .args(["-nostdin", "-v", "debug", "-i", file.path().to_str().unwrap()])
             .args(["-c", "copy", "-f", "null", "-"])
             .output()
             .unwrap();
-        String::from_utf8_lossy(&output.stderr)
-            .matches("Continuity check failed")
-            .count()
+        String::from_utf8_lossy(&output.stderr).matches("Continuity check failed").count()
     };
     let mut stream = encoded.joined(Format::Ts, 0..encoded.table.len());
     assert_eq!(discontinuities(&stream), 0);
@@ -353,27 +281,18 @@ fn priming_of_a_copied_track_is_before_time_zero() {
 
 #[test]
 fn silence_is_silent() {
-    for config in [
-        8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000,
-    ]
-    .into_iter()
-    .flat_map(|rate| [1, 2].map(|channels| AudioConfig::new(rate, channels).unwrap()))
+    for config in [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000]
+        .into_iter()
+        .flat_map(|rate| [1, 2].map(|channels| AudioConfig::new(rate, channels).unwrap()))
     {
         let mut frames = Frames::default();
         frames.push_silence(config, 20).unwrap();
         for format in FORMATS {
-            let init = if format == Format::M4s {
-                fmp4::init(config)
-            } else {
-                Bytes::new()
-            };
+            let init = if format == Format::M4s { fmp4::init(config) } else { Bytes::new() };
             let bytes = [&init, mux(config, format, 0, 0, &frames).as_slice()].concat();
             let decoded = samples(&decode_bytes(&bytes, format.extension()));
             assert_eq!(decoded.len(), 20 * 1024 * usize::from(config.channels()));
-            assert!(
-                decoded.iter().all(|&sample| sample == 0.0),
-                "{config:?} as {format:?}"
-            );
+            assert!(decoded.iter().all(|&sample| sample == 0.0), "{config:?} as {format:?}");
         }
     }
 }
@@ -394,21 +313,9 @@ fn silence_stands_among_real_frames() {
         let frame = 1024 * usize::from(encoded.config.channels());
         assert_eq!(decoded.len(), 50 * frame);
         // The first silent frame still has the end of the one before in it.
-        assert!(
-            decoded[21 * frame..30 * frame]
-                .iter()
-                .all(|&sample| sample == 0.0)
-        );
-        assert!(
-            decoded[..20 * frame]
-                .iter()
-                .any(|&sample| sample.abs() > 0.05)
-        );
-        assert!(
-            decoded[31 * frame..]
-                .iter()
-                .any(|&sample| sample.abs() > 0.05)
-        );
+        assert!(decoded[21 * frame..30 * frame].iter().all(|&sample| sample == 0.0));
+        assert!(decoded[..20 * frame].iter().any(|&sample| sample.abs() > 0.05));
+        assert!(decoded[31 * frame..].iter().any(|&sample| sample.abs() > 0.05));
     }
 }
 
@@ -419,16 +326,8 @@ fn one_frame_is_a_stream() {
     frames.push_silence(config, 1).unwrap();
     // Of packed audio, ffmpeg wants to see more before it believes that it is audio.
     for format in [Format::M4s, Format::Ts] {
-        let init = if format == Format::M4s {
-            fmp4::init(config)
-        } else {
-            Bytes::new()
-        };
+        let init = if format == Format::M4s { fmp4::init(config) } else { Bytes::new() };
         let bytes = [&init, mux(config, format, 0, 0, &frames).as_slice()].concat();
-        assert_eq!(
-            decode_bytes(&bytes, format.extension()).len(),
-            1024 * 4,
-            "{format:?}"
-        );
+        assert_eq!(decode_bytes(&bytes, format.extension()).len(), 1024 * 4, "{format:?}");
     }
 }

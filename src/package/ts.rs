@@ -32,24 +32,8 @@ const PROGRAM: u16 = 0x1000;
 const AUDIO: u16 = 0x100;
 
 /// The association table: programme 1 is at [`PROGRAM`].
-const PAT: [u8; 16] = section([
-    0x00,
-    0xb0,
-    13,
-    0,
-    1,
-    0xc1,
-    0,
-    0,
-    0,
-    1,
-    0xe0 | 0x10,
-    0x00,
-    0,
-    0,
-    0,
-    0,
-]);
+const PAT: [u8; 16] =
+    section([0x00, 0xb0, 13, 0, 1, 0xc1, 0, 0, 0, 1, 0xe0 | 0x10, 0x00, 0, 0, 0, 0]);
 
 /// The map table: ADTS (stream type 0x0f) at [`AUDIO`], which has the clock as well.
 const PMT: [u8; 21] = section([
@@ -143,11 +127,7 @@ fn pes(config: AudioConfig, first_frame: u64, frames: &Frames) -> Vec<Pes> {
 impl Pes {
     /// The fewest packets that hold it.
     fn packets(&self) -> usize {
-        1 + self
-            .bytes
-            .len()
-            .saturating_sub(ROOM_WITH_PCR)
-            .div_ceil(ROOM)
+        1 + self.bytes.len().saturating_sub(ROOM_WITH_PCR).div_ceil(ROOM)
     }
 
     /// Writes it into this many packets, at least one byte in each.
@@ -187,12 +167,7 @@ fn stamp(pts: u64) -> [u8; 5] {
 fn put_header(out: &mut Vec<u8>, pid: u16, starts: bool, adaptation: bool, counter: u8) {
     let [high, low] = pid.to_be_bytes();
     let control = if adaptation { 0x30 } else { 0x10 };
-    out.put_slice(&[
-        0x47,
-        u8::from(starts) << 6 | high,
-        low,
-        control | counter & 0x0f,
-    ]);
+    out.put_slice(&[0x47, u8::from(starts) << 6 | high, low, control | counter & 0x0f]);
 }
 
 /// An adaptation field of `size` bytes, at least 8, with a clock reference and the mark of a random access point.
@@ -230,11 +205,7 @@ const fn section<const N: usize>(mut bytes: [u8; N]) -> [u8; N] {
         crc ^= (bytes[at] as u32) << 24;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc >> 31 == 1 {
-                crc << 1 ^ 0x04c1_1db7
-            } else {
-                crc << 1
-            };
+            crc = if crc >> 31 == 1 { crc << 1 ^ 0x04c1_1db7 } else { crc << 1 };
             bit += 1;
         }
         at += 1;

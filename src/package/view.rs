@@ -11,7 +11,6 @@ use flate2::{Compression, write::GzEncoder};
 use super::{
     AUDIO, Package, Packager, SUBTITLES,
     captions::Captions,
-    container::Container,
     file::{File, Format},
     fmp4, packed,
     plan::Audio,
@@ -22,6 +21,7 @@ use super::{
     ts,
 };
 use crate::{
+    config::Container,
     error::{Code, Error, Result},
     metrics::Metrics,
 };
@@ -41,7 +41,9 @@ impl Packager {
     pub async fn view(&self, package: &Arc<Package>, file: File, query: Query<'_>) -> Result<Hot> {
         let container = query.container.unwrap_or(self.container);
         match file {
-            File::Index | File::Playlist(_) if query.token.is_some() || query.container.is_some() => {
+            File::Index | File::Playlist(_)
+                if query.token.is_some() || query.container.is_some() =>
+            {
                 self.playlist(package, file, container, query).map(zipped)
             }
             File::Index | File::Playlist(_) => {
@@ -65,6 +67,22 @@ impl Packager {
             }
             _ => Err(no_such_file()),
         }
+    }
+
+    /// Every file that the playlists of a package name, and these last.
+    pub fn files(&self, package: &Package) -> Vec<File> {
+        let count = package.audio.table().len();
+        let format = Format::from(self.container);
+        let mut files: Vec<_> = (0..count).map(|n| File::Segment(AUDIO, n, format)).collect();
+        if format == Format::M4s {
+            files.push(File::Init(AUDIO));
+        }
+        if package.has_captions {
+            files.extend((0..count).map(|n| File::Segment(SUBTITLES, n, Format::Vtt)));
+            files.push(File::Playlist(SUBTITLES));
+        }
+        files.extend([File::Playlist(AUDIO), File::Index]);
+        files
     }
 
     /// A file from memory, or made; all who ask at once share the making.
@@ -139,7 +157,12 @@ impl Packager {
         }))
     }
 
-    async fn caption_segment(&self, package: &Package, n: u32, container: Container) -> Result<Hot> {
+    async fn caption_segment(
+        &self,
+        package: &Package,
+        n: u32,
+        container: Container,
+    ) -> Result<Hot> {
         let table = package.audio.table();
         let ticks = table.ticks(n).ok_or_else(no_such_file)?;
         let captions = self.captions(package).await?;
@@ -179,7 +202,9 @@ impl Packager {
                 let shown = if package.has_captions { &captions[..] } else { &[] };
                 Ok(playlist::index(&[variant(&package.plan.audio, container)], shown, query))
             }
-            File::Playlist(AUDIO) => Ok(playlist::media(table, AUDIO, container.format(), query)),
+            File::Playlist(AUDIO) => {
+                Ok(playlist::media(table, AUDIO, Format::from(container), query))
+            }
             File::Playlist(SUBTITLES) if package.has_captions => {
                 Ok(playlist::media(table, SUBTITLES, Format::Vtt, query))
             }

@@ -77,7 +77,12 @@ enum Urgency {
 
 impl Workers {
     /// At most `limit` heads that work at once, and `queue` demands beyond them.
-    pub fn new(limit: usize, queue: usize, packager: Weak<Packager>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        limit: usize,
+        queue: usize,
+        packager: Weak<Packager>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self { limit, queue, inner: Mutex::default(), packager, metrics }
     }
 
@@ -205,7 +210,8 @@ impl Workers {
     }
 
     fn has_slot(&self, inner: &Inner) -> bool {
-        let working = inner.running.iter().filter(|head| !head.control.starved.load(Relaxed)).count();
+        let working =
+            inner.running.iter().filter(|head| !head.control.starved.load(Relaxed)).count();
         working < self.limit && inner.running.len() < self.limit * STARVED_PER_WORKER
     }
 
@@ -214,7 +220,8 @@ impl Workers {
         let ending = inner.running.iter().filter(|head| head.control.stop.load(Relaxed)).count();
         let useful = |head: &&Running| head.package.audio.is_followed(&head.control);
         let spare = |head: &&Running| !head.control.stop.load(Relaxed);
-        let (followed, unfollowed): (Vec<_>, Vec<_>) = inner.running.iter().filter(spare).partition(useful);
+        let (followed, unfollowed): (Vec<_>, Vec<_>) =
+            inner.running.iter().filter(spare).partition(useful);
         let followed = followed.into_iter().filter(|_| urgency == Urgency::Waited);
         for head in unfollowed.into_iter().chain(followed).take(short.saturating_sub(ending)) {
             head.control.stop.store(true, Relaxed);
@@ -222,7 +229,9 @@ impl Workers {
     }
 
     fn start(&self, inner: &mut Inner, package: &Arc<Package>, n: u32) {
-        let Some(packager) = self.packager.upgrade() else { return };
+        let Some(packager) = self.packager.upgrade() else {
+            return;
+        };
         let control = Control::new(n);
         package.audio.add_head(control.clone());
         let (own, head) = (package.clone(), control.clone());

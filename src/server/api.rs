@@ -60,23 +60,14 @@ impl Call {
         body: impl Stream<Item = Result<B, warp::Error>>,
     ) -> Result<Self> {
         let limit = app.settings().limits.body;
-        let body = timeout(limit, collect(&headers, body))
-            .await
-            .map_err(|_| {
-                Error::new(
-                    Code::RequestTimeout,
-                    "the request's body did not arrive in time",
-                )
-            })??;
+        let body = timeout(limit, collect(&headers, body)).await.map_err(|_| {
+            Error::new(Code::RequestTimeout, "the request's body did not arrive in time")
+        })??;
         let body: Value = serde_json::from_slice(&body)
             .map_err(|why| Error::new(Code::BadRequest, format!("the body is not JSON: {why}")))?;
-        authorize(&app, peer, &headers, body.get("handshake"))?;
-        Ok(Self {
-            app,
-            peer,
-            headers,
-            body,
-        })
+        let call = Self { app, peer, headers, body };
+        authorize(&call.app, peer, &call.headers, call.field("handshake"))?;
+        Ok(call)
     }
 
     /// A field, `null` being as good as absent.
@@ -85,12 +76,8 @@ impl Call {
     }
 
     fn text(&self, name: &str) -> Result<&str> {
-        let field = self
-            .field(name)
-            .ok_or_else(|| malformed(name, "is missing"))?;
-        field
-            .as_str()
-            .ok_or_else(|| malformed(name, "must be a string"))
+        let field = self.field(name).ok_or_else(|| malformed(name, "is missing"))?;
+        field.as_str().ok_or_else(|| malformed(name, "must be a string"))
     }
 
     fn url(&self, rid: Uuid) -> Option<String> {
@@ -109,15 +96,10 @@ async fn collect<B: Buf>(
     headers: &HeaderMap,
     body: impl Stream<Item = Result<B, warp::Error>>,
 ) -> Result<Bytes> {
-    let too_large = || {
-        Error::new(
-            Code::TooLarge,
-            format!("a body has at most {LARGEST_BODY} bytes"),
-        )
-    };
-    let promised = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok());
+    let too_large =
+        || Error::new(Code::TooLarge, format!("a body has at most {LARGEST_BODY} bytes"));
+    let promised =
+        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if promised.is_some_and(|length: usize| length > LARGEST_BODY) {
         return Err(too_large());
     }
@@ -146,8 +128,7 @@ fn authorize(app: &App, peer: Peer, headers: &HeaderMap, handshake: Option<&Valu
         None => bearer(headers).unwrap_or_default(),
     };
     let trusted = &app.settings().limits.trusted_proxies;
-    app.broker
-        .authorize(offered, caller::address(peer.address, headers, trusted))
+    app.broker.authorize(offered, caller::address(peer.address, headers, trusted))
 }
 
 /// `POST /api/token`
@@ -176,16 +157,13 @@ pub async fn batch(call: Call) -> Result<Reply> {
     };
     let strict = match call.field("strict") {
         None => false,
-        Some(strict) => strict
-            .as_bool()
-            .ok_or_else(|| malformed("strict", "must be true or false"))?,
+        Some(strict) => {
+            strict.as_bool().ok_or_else(|| malformed("strict", "must be true or false"))?
+        }
     };
     let batch = call.app.broker.batch(qids, expiry, strict).await?;
-    let streams: Vec<_> = batch
-        .streams
-        .iter()
-        .map(|(rid, qid)| json!({ "rid": rid, "qid": qid }))
-        .collect();
+    let streams: Vec<_> =
+        batch.streams.iter().map(|(rid, qid)| json!({ "rid": rid, "qid": qid })).collect();
     let errors: Vec<_> = batch
         .errors
         .iter()
@@ -220,9 +198,8 @@ fn qids(call: &Call) -> Result<Vec<String>> {
     }
     let mut qids = Vec::with_capacity(items.len());
     for (n, item) in items.iter().enumerate() {
-        let qid = item
-            .as_str()
-            .ok_or_else(|| malformed(&format!("qids[{n}]"), "must be a string"))?;
+        let qid =
+            item.as_str().ok_or_else(|| malformed(&format!("qids[{n}]"), "must be a string"))?;
         qids.push(qid.to_owned());
     }
     for (n, qid) in qids.iter().enumerate() {
@@ -251,9 +228,7 @@ pub async fn revoke(app: Arc<App>, peer: Peer, headers: &HeaderMap, rid: &str) -
     authorize(&app, peer, headers, None)?;
     let mut reply = Reply::default();
     *reply.status_mut() = StatusCode::NO_CONTENT;
-    reply
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let Some(rid) = parse_rid(rid) else {
         return Ok(reply);
     };
@@ -311,7 +286,5 @@ fn instant(at: SystemTime) -> String {
 
 /// Whole seconds from now, never more than there are.
 fn seconds_to(at: SystemTime) -> u64 {
-    at.duration_since(SystemTime::now())
-        .unwrap_or_default()
-        .as_secs()
+    at.duration_since(SystemTime::now()).unwrap_or_default().as_secs()
 }

@@ -54,10 +54,7 @@ pub fn send(asset: Asset, method: &Method, request: &HeaderMap) -> Reply {
         Part::None => return unsatisfiable(length),
         Part::Bytes { first, last } => {
             *reply.status_mut() = StatusCode::PARTIAL_CONTENT;
-            headers.insert(
-                CONTENT_RANGE,
-                value(format_args!("bytes {first}-{last}/{length}")),
-            );
+            headers.insert(CONTENT_RANGE, value(format_args!("bytes {first}-{last}/{length}")));
             body.slice(first..=last)
         }
     };
@@ -72,23 +69,17 @@ pub fn send(asset: Asset, method: &Method, request: &HeaderMap) -> Reply {
 }
 
 fn unsatisfiable(length: usize) -> Reply {
-    let mut reply = refuse(&Error::new(
-        Code::RangeNotSatisfiable,
-        "the file has no such bytes",
-    ));
-    reply
-        .headers_mut()
-        .insert(CONTENT_RANGE, value(format_args!("bytes */{length}")));
+    let mut reply = refuse(&Error::new(Code::RangeNotSatisfiable, "the file has no such bytes"));
+    reply.headers_mut().insert(CONTENT_RANGE, value(format_args!("bytes */{length}")));
     reply
 }
 
 fn policy(keep: &Keep) -> HeaderValue {
     match keep {
         Keep::Revalidate => HeaderValue::from_static("private, no-cache"),
-        Keep::Immutable(age) => value(format_args!(
-            "private, immutable, max-age={}",
-            age.as_secs()
-        )),
+        Keep::Immutable(age) => {
+            value(format_args!("private, immutable, max-age={}", age.as_secs()))
+        }
     }
 }
 
@@ -112,11 +103,7 @@ fn zipped(etag: &HeaderValue) -> HeaderValue {
 /// Whether `Accept-Encoding` takes gzip, by name or by `*`, with a weight above 0.
 fn accepts_gzip(request: &HeaderMap) -> bool {
     let mut any = false;
-    for list in request
-        .get_all(ACCEPT_ENCODING)
-        .iter()
-        .filter_map(|list| list.to_str().ok())
-    {
+    for list in request.get_all(ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok()) {
         for item in list.split(',') {
             let mut words = item.split(';').map(str::trim);
             let coding = words.next().unwrap_or_default();
@@ -159,9 +146,7 @@ fn matches_any(request: &HeaderMap, etag: &HeaderValue) -> bool {
 
 /// Whether `If-Range` lets a range be served: absent, or this very tag (strong comparison). Dates name none of our files.
 fn still(request: &HeaderMap, etag: &HeaderValue) -> bool {
-    request
-        .get(IF_RANGE)
-        .is_none_or(|tag| tag.as_bytes().trim_ascii() == etag.as_bytes())
+    request.get(IF_RANGE).is_none_or(|tag| tag.as_bytes().trim_ascii() == etag.as_bytes())
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -184,11 +169,7 @@ fn part(range: &HeaderValue, length: usize) -> Part {
         (None, Some(suffix)) => (length.saturating_sub(suffix), end),
         (None, None) => return Part::Whole,
     };
-    if first < length {
-        Part::Bytes { first, last }
-    } else {
-        Part::None
-    }
+    if first < length { Part::Bytes { first, last } } else { Part::None }
 }
 
 fn bounds(range: &str) -> Option<(Option<usize>, Option<usize>)> {

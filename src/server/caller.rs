@@ -17,11 +17,8 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 pub fn address(peer: IpAddr, request: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let mut address = peer.to_canonical();
     let lists: Vec<_> = request.get_all(FORWARDED_FOR).iter().collect();
-    let hops = lists
-        .iter()
-        .rev()
-        .filter_map(|list| list.to_str().ok())
-        .flat_map(|list| list.rsplit(','));
+    let hops =
+        lists.iter().rev().filter_map(|list| list.to_str().ok()).flat_map(|list| list.rsplit(','));
     for hop in hops {
         if !is_trusted(address, trusted) {
             break;
@@ -41,9 +38,7 @@ pub fn origin(
     trusted: &[IpNet],
     port: Option<u16>,
 ) -> Option<String> {
-    let proto = request
-        .get(FORWARDED_PROTO)
-        .filter(|_| is_trusted(peer.to_canonical(), trusted));
+    let proto = request.get(FORWARDED_PROTO).filter(|_| is_trusted(peer.to_canonical(), trusted));
     let https =
         proto.is_some_and(|proto| proto.as_bytes().to_ascii_lowercase().starts_with(b"https"));
     let scheme = if https { "https" } else { "http" };
@@ -63,13 +58,8 @@ fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 
 /// An address as proxies write it, with or without a port and brackets.
 fn parse(hop: &str) -> Option<IpAddr> {
-    let bare = hop
-        .strip_prefix('[')
-        .and_then(|hop| hop.strip_suffix(']'))
-        .unwrap_or(hop);
-    let address = bare
-        .parse()
-        .or_else(|_| hop.parse::<SocketAddr>().map(|socket| socket.ip()));
+    let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
+    let address = bare.parse().or_else(|_| hop.parse::<SocketAddr>().map(|socket| socket.ip()));
     address.ok().map(|address| address.to_canonical())
 }
 
@@ -85,11 +75,7 @@ mod tests {
             ("8.8.8.8", &["1.1.1.1"], "8.8.8.8"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &["1.1.1.1"], "1.1.1.1"),
-            (
-                "::ffff:10.0.0.1",
-                &["6.6.6.6, 1.1.1.1, 10.2.3.4"],
-                "1.1.1.1",
-            ),
+            ("::ffff:10.0.0.1", &["6.6.6.6, 1.1.1.1, 10.2.3.4"], "1.1.1.1"),
             ("10.0.0.1", &["6.6.6.6", "1.1.1.1:4711"], "1.1.1.1"),
             ("10.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1"),
             ("10.0.0.1", &["6.6.6.6, unknown"], "10.0.0.1"),
@@ -101,11 +87,7 @@ mod tests {
                 headers.append(FORWARDED_FOR, list.parse().unwrap());
             }
             let found = address(peer.parse().unwrap(), &headers, &trusted);
-            assert_eq!(
-                found,
-                expected.parse::<IpAddr>().unwrap(),
-                "{peer} {lists:?}"
-            );
+            assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer} {lists:?}");
         }
     }
 
@@ -113,34 +95,10 @@ mod tests {
     fn origins() {
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         let cases = [
-            (
-                "10.0.0.1",
-                "media.test:7000",
-                "https",
-                None,
-                Some("https://media.test:7000"),
-            ),
-            (
-                "8.8.8.8",
-                "media.test:7000",
-                "https",
-                None,
-                Some("http://media.test:7000"),
-            ),
-            (
-                "8.8.8.8",
-                "media.test:7001",
-                "",
-                Some(7000),
-                Some("http://media.test:7000"),
-            ),
-            (
-                "8.8.8.8",
-                "[::1]",
-                "",
-                Some(7000),
-                Some("http://[::1]:7000"),
-            ),
+            ("10.0.0.1", "media.test:7000", "https", None, Some("https://media.test:7000")),
+            ("8.8.8.8", "media.test:7000", "https", None, Some("http://media.test:7000")),
+            ("8.8.8.8", "media.test:7001", "", Some(7000), Some("http://media.test:7000")),
+            ("8.8.8.8", "[::1]", "", Some(7000), Some("http://[::1]:7000")),
             ("8.8.8.8", "a b", "", None, None),
             ("8.8.8.8", "me@evil.test", "", None, None),
         ];

@@ -16,7 +16,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU16, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -47,11 +47,7 @@ pub struct Patience {
 
 impl From<&Limits> for Patience {
     fn from(limits: &Limits) -> Self {
-        Self {
-            header: limits.header,
-            idle: limits.idle,
-            write: limits.write,
-        }
+        Self { header: limits.header, idle: limits.idle, write: limits.write }
     }
 }
 
@@ -70,12 +66,13 @@ pub struct Refusals {
 const WAITING: u8 = 0;
 const SERVING: u8 = 1;
 const ANSWERED: u8 = 2;
-const ABANDONED: u8 = 3;
+const SENDING: u8 = 3;
 
 /// What the service tells the socket below it, and the socket its task. One task owns all ends.
 #[derive(Default)]
 pub struct Link {
     stage: AtomicU8,
+    abandoned: AtomicBool,
     refused: AtomicU16,
 }
 
@@ -83,12 +80,13 @@ impl Link {
     /// Notes that a request is with the service.
     pub fn serve(&self) {
         self.stage.store(SERVING, Relaxed);
+        self.abandoned.store(false, Relaxed);
     }
 
     /// Notes that its reply is ready; `abandoned` if parts of the request may still be under way.
     pub fn answer(&self, abandoned: bool) {
-        self.stage
-            .store(if abandoned { ABANDONED } else { ANSWERED }, Relaxed);
+        self.stage.store(ANSWERED, Relaxed);
+        self.abandoned.store(abandoned, Relaxed);
     }
 
     /// The status with which the connection was refused below the service.
@@ -215,6 +213,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         sent: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if sent.is_ready() {
+            if self.link.stage.load(Relaxed) == ANSWERED {
+                self.link.stage.store(SENDING, Relaxed);
+            }
             self.wait(Wait::Request);
             return sent;
         }
@@ -238,8 +239,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
         let stage = this.link.stage.load(Relaxed);
         if read.is_ready() {
             this.ended |= buf.filled().len() == before;
-            // After an abandoned request come its remains, not the next head.
-            if matches!(stage, WAITING | ANSWERED) && this.wait == Wait::Request {
+            // Until a reply is on its way, what comes in belongs to its request.
+            if matches!(stage, WAITING | SENDING) && this.wait == Wait::Request {
                 this.link.stage.store(WAITING, Relaxed);
                 this.wait(Wait::Head);
             }
@@ -303,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
             this.closed = true;
             this.since = None;
         }
-        if this.link.stage.load(Relaxed) != ABANDONED {
+        if !this.link.abandoned.load(Relaxed) {
             return Poll::Ready(Ok(()));
         }
         while !this.ended && this.spilled < LINGER.1 {

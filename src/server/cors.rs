@@ -29,22 +29,16 @@ impl Cors {
         if origins.iter().any(|origin| origin == "*") {
             return Self::Any;
         }
-        Self::Listed(
-            origins
-                .iter()
-                .filter_map(|o| HeaderValue::from_str(o).ok())
-                .collect(),
-        )
+        Self::Listed(origins.iter().filter_map(|o| HeaderValue::from_str(o).ok()).collect())
     }
 
     /// What `Access-Control-Allow-Origin` answers to a request with these headers.
     pub fn allowed(&self, request: &HeaderMap) -> Option<HeaderValue> {
         match self {
             Self::Any => Some(ANY),
-            Self::Listed(origins) => request
-                .get(ORIGIN)
-                .filter(|origin| origins.contains(origin))
-                .cloned(),
+            Self::Listed(origins) => {
+                request.get(ORIGIN).filter(|origin| origins.contains(origin)).cloned()
+            }
         }
     }
 
@@ -66,10 +60,7 @@ pub fn preflight(request: &HeaderMap, methods: &'static str) -> Reply {
     *reply.status_mut() = StatusCode::NO_CONTENT;
     let headers = reply.headers_mut();
     headers.insert(ALLOW, HeaderValue::from_static(methods));
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static(methods),
-    );
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
     headers.insert(ACCESS_CONTROL_MAX_AGE, DAY);
     for wanted in request.get_all(ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.append(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());

@@ -54,10 +54,7 @@ pub struct Ids {
 
 impl Default for Ids {
     fn default() -> Self {
-        Self {
-            prefix: rand::random(),
-            next: AtomicU64::new(1),
-        }
+        Self { prefix: rand::random(), next: AtomicU64::new(1) }
     }
 }
 
@@ -73,12 +70,7 @@ impl Ids {
     fn next(&self) -> HeaderValue {
         let mut room = Cursor::new([0_u8; 32]);
         // 8 hex digits, a hyphen and at most 16 more.
-        let _ = write!(
-            room,
-            "{:08x}-{:x}",
-            self.prefix,
-            self.next.fetch_add(1, Relaxed)
-        );
+        let _ = write!(room, "{:08x}-{:x}", self.prefix, self.next.fetch_add(1, Relaxed));
         let length = usize::try_from(room.position()).unwrap_or_default();
         HeaderValue::from_bytes(room.get_ref().get(..length).unwrap_or_default())
             .unwrap_or(HeaderValue::from_static("-"))
@@ -125,20 +117,9 @@ pub async fn exchange(
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REQUEST_ID, id.clone());
     let rid = rid.or_else(|| response.extensions().get::<Rid>().map(|rid| rid.0));
-    let bytes = if is_head {
-        0
-    } else {
-        response.body().size_hint().exact().unwrap_or_default()
-    };
+    let bytes = if is_head { 0 } else { response.body().size_hint().exact().unwrap_or_default() };
     app.metrics.bytes_sent.inc_by(bytes);
-    let summary = Line {
-        id: &id,
-        route,
-        rid,
-        status: status.as_u16(),
-        bytes,
-        begun,
-    };
+    let summary = Line { id: &id, route, rid, status: status.as_u16(), bytes, begun };
     summary.count(&app.metrics);
     summary.log();
     response
@@ -155,10 +136,7 @@ async fn answer(
         return whole(refusal);
     }
     if route == Route::Other {
-        return whole(refuse(&Error::new(
-            Code::NotFound,
-            "there is no such route or file",
-        )));
+        return whole(refuse(&Error::new(Code::NotFound, "there is no such route or file")));
     }
     if *request.method() == Method::OPTIONS {
         return whole(cors::preflight(request.headers(), route.methods()));
@@ -166,9 +144,7 @@ async fn answer(
     if !route.allows(request.method()) {
         let error = Error::new(Code::MethodNotAllowed, "this route has other methods");
         let mut reply = refuse(&error);
-        reply
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static(route.methods()));
+        reply.headers_mut().insert(ALLOW, HeaderValue::from_static(route.methods()));
         return whole(reply);
     }
     let Some(target) = target else {
@@ -179,10 +155,7 @@ async fn answer(
 }
 
 async fn call(door: &Door, peer: IpAddr, mut request: Request<Incoming>) -> Response<Body> {
-    request.extensions_mut().insert(Peer {
-        address: peer,
-        players: door.players_elsewhere,
-    });
+    request.extensions_mut().insert(Peer { address: peer, players: door.players_elsewhere });
     let routes = TowerToHyperService::new(warp::service(door.tree.clone()));
     match routes.call(request).await {
         Ok(response) => response.map(|body| Body::Routed(Box::pin(body))),
@@ -202,13 +175,9 @@ fn refuse_head(request: &Request<Incoming>) -> Option<reply::Reply> {
     }
     let hosts = headers.get_all(HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-        let mut reply = refuse_as(
-            StatusCode::BAD_REQUEST,
-            &bad_head("the request needs one Host header"),
-        );
-        reply
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+        let mut reply =
+            refuse_as(StatusCode::BAD_REQUEST, &bad_head("the request needs one Host header"));
+        reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return Some(reply);
     }
     None
@@ -218,10 +187,8 @@ fn head_size(request: &Request<Incoming>) -> usize {
     let uri = request.uri();
     let line = uri.path().len() + uri.query().map_or(0, str::len);
     // A colon, a space and the end of the line.
-    let fields = request
-        .headers()
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let fields =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     line + fields.sum::<usize>()
 }
 
@@ -271,18 +238,9 @@ struct Line<'a> {
 impl Line<'_> {
     fn count(&self, metrics: &metrics::Metrics) {
         let route = self.route.as_str();
-        metrics
-            .requests
-            .get_or_create(&metrics::Request {
-                route,
-                status: self.status,
-            })
-            .inc();
+        metrics.requests.get_or_create(&metrics::Request { route, status: self.status }).inc();
         let seconds = self.begun.elapsed().as_secs_f64();
-        metrics
-            .request_seconds
-            .get_or_create(&metrics::Route { route })
-            .observe(seconds);
+        metrics.request_seconds.get_or_create(&metrics::Route { route }).observe(seconds);
     }
 
     fn level(&self) -> Level {

@@ -105,20 +105,12 @@ struct Door {
 
 impl Door {
     fn target(&self, path: &str) -> Option<Target> {
-        if self.players {
-            Target::parse(path)
-        } else {
-            None
-        }
+        if self.players { Target::parse(path) } else { None }
     }
 
     fn route(&self, path: &str) -> Route {
         let route = Route::of(path);
-        let here = if route == Route::Metrics {
-            self.metrics
-        } else {
-            self.api
-        };
+        let here = if route == Route::Metrics { self.metrics } else { self.api };
         if here { route } else { Route::Other }
     }
 }
@@ -202,11 +194,7 @@ pub async fn run(
 }
 
 async fn accept_all(listeners: Listeners, app: &Arc<App>, phase: &watch::Sender<Phase>) {
-    let port = listeners
-        .main
-        .local_addr()
-        .ok()
-        .map(|address| address.port());
+    let port = listeners.main.local_addr().ok().map(|address| address.port());
     let door = |players, api, metrics| {
         Arc::new(Door {
             app: Arc::clone(app),
@@ -247,23 +235,19 @@ async fn accept(listener: Option<TcpListener>, door: Arc<Door>, phase: &watch::S
         // A reply's last packet must not wait for an acknowledgement; a socket that refuses is one that has gone.
         let _ = stream.set_nodelay(true);
         match Slot::take(&door) {
-            Some(slot) => drop(tokio::spawn(serve(stream, peer, slot, phase.subscribe()))),
+            Some(slot) => drop(tokio::spawn(serve(stream, peer, phase.subscribe(), slot))),
             None => turn_away(stream, &door.app),
         }
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, slot: Slot, mut phase: watch::Receiver<Phase>) {
+// The slot comes last, to be given back before the drain sees the connection gone.
+async fn serve(stream: TcpStream, peer: SocketAddr, mut phase: watch::Receiver<Phase>, slot: Slot) {
     let door = &slot.0;
     let app = &door.app;
     let link = Arc::new(Link::default());
     let patience = Patience::from(&app.settings.borrow().limits);
-    let guard = Guard::new(
-        stream,
-        patience,
-        Arc::clone(&app.refusals),
-        Arc::clone(&link),
-    );
+    let guard = Guard::new(stream, patience, Arc::clone(&app.refusals), Arc::clone(&link));
     let service = service_fn(|request| {
         // At once, not when the future is first polled: hyper reads in between.
         link.serve();
@@ -293,10 +277,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, slot: Slot, mut phase: watch
     }
     if let Some(status) = link.refused() {
         let route = Route::Other.as_str();
-        app.metrics
-            .requests
-            .get_or_create(&metrics::Request { route, status })
-            .inc();
+        app.metrics.requests.get_or_create(&metrics::Request { route, status }).inc();
         info!(target: "request", route, status, "refused before it was a request");
     }
 }
@@ -329,14 +310,8 @@ fn turn_away(stream: TcpStream, app: &Arc<App>) {
 }
 
 fn refusals(cors: &Cors) -> Refusals {
-    let full = Error::busy(
-        "too many connections; try again later",
-        Duration::from_secs(1),
-    );
-    let timeout = Error::new(
-        Code::RequestTimeout,
-        "the request's head did not arrive in time",
-    );
+    let full = Error::busy("too many connections; try again later", Duration::from_secs(1));
+    let timeout = Error::new(Code::RequestTimeout, "the request's head did not arrive in time");
     let malformed = exchange::bad_head("this is not an HTTP/1.1 request");
     let refusal = |status: StatusCode, error: &Error| {
         let mut reply = refuse_as(status, error);
@@ -348,10 +323,7 @@ fn refusals(cors: &Cors) -> Refusals {
     Refusals {
         timeout: refusal(StatusCode::REQUEST_TIMEOUT, &timeout),
         malformed: refusal(StatusCode::BAD_REQUEST, &malformed),
-        large: refusal(
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            &exchange::too_large_head(),
-        ),
+        large: refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &exchange::too_large_head()),
         full: refusal(StatusCode::SERVICE_UNAVAILABLE, &full),
     }
 }

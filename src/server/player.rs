@@ -81,12 +81,7 @@ pub async fn answer(broker: &Arc<Broker>, target: Target, request: &Parts) -> Re
 }
 
 async fn play(broker: &Arc<Broker>, rid: Uuid, file: File, request: &Parts) -> Result<Reply> {
-    let Parts {
-        method,
-        uri,
-        headers,
-        ..
-    } = request;
+    let Parts { method, uri, headers, .. } = request;
     let offered = uri.query().and_then(|query| find(query, "token"));
     let token = match header_token(headers)? {
         Some(token) => Some(Cow::Borrowed(token)),
@@ -111,12 +106,7 @@ fn header_token(headers: &HeaderMap) -> Result<Option<&str>> {
     let mut token = None;
     for list in headers.get_all("x-gostreamer-token") {
         // Proxies and players that send the header twice make a list of it.
-        for item in list
-            .to_str()
-            .map_err(|_| invalid())?
-            .split(',')
-            .map(str::trim)
-        {
+        for item in list.to_str().map_err(|_| invalid())?.split(',').map(str::trim) {
             match token {
                 None | Some("") => token = Some(item),
                 Some(token) if token == item || item.is_empty() => {}
@@ -137,12 +127,9 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ()> {
     let Some(value) = headers.get(AUTHORIZATION) else {
         return Ok(None);
     };
-    let is_bearer = value
-        .as_bytes()
-        .split_at_checked(6)
-        .is_some_and(|(scheme, rest)| {
-            scheme.eq_ignore_ascii_case(b"bearer") && matches!(rest.first(), None | Some(b' '))
-        });
+    let is_bearer = value.as_bytes().split_at_checked(6).is_some_and(|(scheme, rest)| {
+        scheme.eq_ignore_ascii_case(b"bearer") && matches!(rest.first(), None | Some(b' '))
+    });
     if !is_bearer {
         return Ok(None);
     }
@@ -152,15 +139,12 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ()> {
 
 /// The first value of `key`, as it was sent.
 fn find<'q>(query: &'q str, key: &str) -> Option<&'q str> {
-    query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
+    query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
 }
 
 /// Whether the text can stand in a playlist's quoted URI as it is.
 fn is_plain(text: &str) -> bool {
-    text.bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte))
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte))
 }
 
 /// Percent-decodes; what is no UTF-8 then becomes U+FFFD, which no token has.
@@ -172,9 +156,9 @@ fn decode(text: &str) -> Cow<'_, str> {
     let mut rest = text.as_bytes();
     while let [byte, tail @ ..] = rest {
         let escaped = match (byte, tail) {
-            (b'%', [high, low, tail @ ..]) => digit(*high)
-                .zip(digit(*low))
-                .map(|(h, l)| (h << 4 | l, tail)),
+            (b'%', [high, low, tail @ ..]) => {
+                digit(*high).zip(digit(*low)).map(|(h, l)| (h << 4 | l, tail))
+            }
             _ => None,
         };
         let (byte, tail) = escaped.unwrap_or((*byte, tail));
@@ -190,21 +174,12 @@ fn digit(hex: u8) -> Option<u8> {
 
 /// Sends a player that asked for the stream to its playlist, by a path relative to what it asked for.
 fn redirect(rid: Uuid, slash: bool, uri: &Uri) -> Reply {
-    let folder = if slash {
-        String::new()
-    } else {
-        format!("{rid}/")
-    };
-    let query = uri
-        .query()
-        .map(|query| format!("?{query}"))
-        .unwrap_or_default();
+    let folder = if slash { String::new() } else { format!("{rid}/") };
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let mut reply = Reply::default();
     *reply.status_mut() = StatusCode::PERMANENT_REDIRECT;
     // The location holds the token if the request did.
-    reply
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     if let Ok(location) = HeaderValue::try_from(format!("{folder}index.m3u8{query}")) {
         reply.headers_mut().insert(LOCATION, location);
     }

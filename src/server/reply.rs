@@ -50,10 +50,7 @@ pub fn refuse_as(status: StatusCode, error: &Error) -> Reply {
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if matches!(
-        error.code(),
-        Code::TooLarge | Code::RequestTimeout | Code::HeadersTooLarge
-    ) {
+    if matches!(error.code(), Code::TooLarge | Code::RequestTimeout | Code::HeadersTooLarge) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     reply
@@ -62,11 +59,7 @@ pub fn refuse_as(status: StatusCode, error: &Error) -> Reply {
 /// A reply as bytes for a socket that no HTTP state machine looks after; the connection ends with it.
 pub fn wire(reply: &Reply) -> Bytes {
     let mut wire = format!("HTTP/1.1 {}\r\n", reply.status()).into_bytes();
-    for (name, value) in reply
-        .headers()
-        .iter()
-        .filter(|(name, _)| **name != CONNECTION)
-    {
+    for (name, value) in reply.headers().iter().filter(|(name, _)| **name != CONNECTION) {
         wire.extend_from_slice(name.as_str().as_bytes());
         wire.extend_from_slice(b": ");
         wire.extend_from_slice(value.as_bytes());

@@ -1,6 +1,6 @@
 //! The routes by name, and warp's tree of those that backends and operators call.
 //!
-//! Players' files are not in the tree: they are most of all requests, and in the tree each cost 7.1 us of CPU
+//! Players' files are not in the tree: they are most of all requests, and in the tree each cost 7.2 us of CPU
 //! against 6.2 us beside it (200-byte segment, wrk with 16 connections). [`exchange`](super::exchange) takes them out first.
 
 use std::sync::Arc;
@@ -95,31 +95,21 @@ impl Route {
 
     /// Whether it takes the method.
     pub fn allows(self, method: &Method) -> bool {
-        self.methods()
-            .split(", ")
-            .any(|allowed| allowed == method.as_str())
+        self.methods().split(", ").any(|allowed| allowed == method.as_str())
     }
 
     /// Whether its successes are too many, or too dull, for a line each.
     pub const fn is_quiet(self) -> bool {
-        !matches!(
-            self,
-            Self::Token | Self::Batch | Self::Unlock | Self::Streams | Self::Other
-        )
+        !matches!(self, Self::Token | Self::Batch | Self::Unlock | Self::Streams | Self::Other)
     }
 }
 
 /// The routes of backends and operators. Methods and CORS are [`exchange`](super::exchange)'s business.
 pub fn tree(app: &Arc<App>) -> BoxedFilter<(Response,)> {
-    let token = warp::path!("api" / "token")
-        .and(call(app))
-        .then(|call| handle(call, api::token));
-    let batch = warp::path!("api" / "batch")
-        .and(call(app))
-        .then(|call| handle(call, api::batch));
-    let unlock = warp::path!("api" / "unlock")
-        .and(call(app))
-        .then(|call| handle(call, api::unlock));
+    let token = warp::path!("api" / "token").and(call(app)).then(|call| handle(call, api::token));
+    let batch = warp::path!("api" / "batch").and(call(app)).then(|call| handle(call, api::batch));
+    let unlock =
+        warp::path!("api" / "unlock").and(call(app)).then(|call| handle(call, api::unlock));
     let streams = warp::path!("api" / "streams" / String)
         .and(state(app))
         .and(warp::ext::get::<api::Peer>())
@@ -131,24 +121,11 @@ pub fn tree(app: &Arc<App>) -> BoxedFilter<(Response,)> {
     let ready = warp::path!("api" / "ready")
         .and(state(app))
         .map(|app: Arc<App>| answer(Ok(api::ready(&app))));
-    let metrics = warp::path!("metrics")
-        .and(state(app))
-        .map(|app: Arc<App>| answer(Ok(api::metrics(&app))));
+    let metrics =
+        warp::path!("metrics").and(state(app)).map(|app: Arc<App>| answer(Ok(api::metrics(&app))));
 
-    let routes = token
-        .or(batch)
-        .unify()
-        .or(unlock)
-        .unify()
-        .or(streams)
-        .unify();
-    let routes = routes
-        .or(health)
-        .unify()
-        .or(ready)
-        .unify()
-        .or(metrics)
-        .unify();
+    let routes = token.or(batch).unify().or(unlock).unify().or(streams).unify();
+    let routes = routes.or(health).unify().or(ready).unify().or(metrics).unify();
     let lost = |_: Rejection| async {
         Ok::<_, std::convert::Infallible>(answer(Err(Error::new(
             Code::NotFound,
@@ -187,9 +164,7 @@ async fn handle<F: Future<Output = Result<Reply>>>(
 }
 
 fn answer(result: Result<Reply>) -> Response {
-    result
-        .unwrap_or_else(|error| refuse(&error))
-        .into_response()
+    result.unwrap_or_else(|error| refuse(&error)).into_response()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -46,11 +46,12 @@ pub struct Cache {
     sequence: AtomicU64,
 }
 
-/// A source that nobody needs now. Sources are kept in the order in which they were let go.
-#[derive(Clone, Debug)]
+/// A source that nobody needs now, by its file alone: an open one would hold its bytes on the disk after it was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Kept {
+    /// Counts up as sources are let go, so that the least is the longest unused.
     sequence: u64,
-    spool: Arc<Spool>,
+    bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -90,17 +91,17 @@ impl Cache {
         // Each entry weighs at least its share of the number allowed, so that one bound keeps both.
         let share = size / limit as u64;
         let weigh = move |_: &String, kept: &Kept| {
-            let bytes = kept.spool.total().unwrap_or(0).max(share);
-            u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
+            u32::try_from(kept.bytes.max(share).div_ceil(1024)).unwrap_or(u32::MAX)
         };
+        let evicted = dir.clone();
         let kept = moka::sync::Cache::builder()
             .max_capacity(size / 1024)
             .weigher(weigh)
             .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener(move |_, kept: Kept, cause| {
+            .eviction_listener(move |id: Arc<String>, _, cause| {
                 if cause == RemovalCause::Size {
                     Metrics::count(&metrics.evictions, "source");
-                    kept.spool.doom();
+                    remove(&evicted.join(&*id));
                 }
             })
             .build();
@@ -125,8 +126,10 @@ impl Cache {
 
     /// Takes over a file of an earlier run; false when there is none.
     pub fn adopt(&self, id: &str) -> bool {
-        let Ok(spool) = Spool::open(&self.dir.join(id)) else { return false };
-        self.keep(id, Arc::new(spool));
+        let Ok(meta) = self.dir.join(id).metadata() else {
+            return false;
+        };
+        self.keep(id, meta.len());
         true
     }
 
@@ -151,7 +154,8 @@ impl Cache {
             let spool = spool.clone();
             return Some(self.guard(id, spool));
         }
-        let Kept { spool, .. } = self.kept.remove(id)?;
+        self.kept.remove(id)?;
+        let spool = Arc::new(Spool::open(&self.dir.join(id)).ok()?);
         pinned.add(id, &spool);
         Some(self.guard(id, spool))
     }
@@ -160,7 +164,11 @@ impl Cache {
     ///
     /// # Errors
     /// [`Code::Busy`] when there is none in time, or the disk is full; [`Code::UpstreamTooLarge`] when it can never fit.
-    pub async fn create(self: &Arc<Self>, id: &str, total: Option<u64>) -> Result<(Pin, Option<Reservation>)> {
+    pub async fn create(
+        self: &Arc<Self>,
+        id: &str,
+        total: Option<u64>,
+    ) -> Result<(Pin, Option<Reservation>)> {
         let reservation = self.reserve(total.unwrap_or(STEP))?;
         let nonce = self.sequence.fetch_add(1, Relaxed);
         let part = self.tempdir.join(format!("{id}-{nonce}.part"));
@@ -200,26 +208,26 @@ impl Cache {
     /// Lets go of what is kept, longest unused first, until it fits beside what is pinned.
     fn make_room(&self, pinned: &Pinned) {
         self.kept.run_pending_tasks();
-        let size = |kept: &Kept| kept.spool.total().unwrap_or(0);
-        let mut kept: Vec<_> =
-            self.kept.iter().map(|(id, kept)| (kept.sequence, id, size(&kept))).collect();
+        let mut kept: Vec<_> = self.kept.iter().map(|(id, kept)| (kept, id)).collect();
         kept.sort_unstable();
-        let mut bytes: u64 = kept.iter().map(|&(_, _, bytes)| bytes).sum();
+        let mut bytes: u64 = kept.iter().map(|(kept, _)| kept.bytes).sum();
         let mut count = kept.len();
-        for (_, id, size) in kept {
+        for (_, id) in kept {
             if bytes + pinned.bytes <= self.size && count + pinned.sources.len() <= self.limit {
                 return;
             }
-            if let Some(Kept { spool, .. }) = self.kept.remove(&*id) {
-                bytes -= size;
+            if let Some(gone) = self.kept.remove(&*id) {
+                bytes -= gone.bytes;
                 count -= 1;
-                spool.doom();
+                remove(&self.dir.join(&*id));
             }
         }
     }
 
     fn reserve(&self, bytes: u64) -> Result<Option<Reservation>> {
-        let Some(room) = &self.room else { return Ok(None) };
+        let Some(room) = &self.room else {
+            return Ok(None);
+        };
         if let Some(reservation) = room.reserve(bytes, 1.0) {
             return Ok(Some(reservation));
         }
@@ -228,7 +236,9 @@ impl Cache {
 
     /// Makes sure that a download of unknown length may go on to `bytes`.
     pub fn extend(&self, reservation: &mut Option<Reservation>, bytes: u64) -> Result<()> {
-        let Some(reservation) = reservation else { return Ok(()) };
+        let Some(reservation) = reservation else {
+            return Ok(());
+        };
         if bytes <= reservation.bytes() || reservation.grow(STEP.max(bytes - reservation.bytes())) {
             return Ok(());
         }
@@ -258,19 +268,21 @@ impl Cache {
         moved.map_err(|e| disk_full("moving a download into the cache", &e))
     }
 
-    fn keep(&self, id: &str, spool: Arc<Spool>) {
+    fn keep(&self, id: &str, bytes: u64) {
         let sequence = self.sequence.fetch_add(1, Relaxed);
-        self.kept.insert(id.to_owned(), Kept { sequence, spool });
+        self.kept.insert(id.to_owned(), Kept { sequence, bytes });
         self.kept.run_pending_tasks();
     }
 
     fn guard(self: &Arc<Self>, id: &str, spool: Arc<Spool>) -> Pin {
-        Pin { cache: self.clone(), id: id.to_owned(), spool }
+        Pin { cache: Some(self.clone()), id: id.to_owned(), spool }
     }
 
     fn release(&self, id: &str, spool: &Arc<Spool>) {
         let mut pinned = self.pinned();
-        let Some((own, pins)) = pinned.sources.get_mut(id) else { return };
+        let Some((own, pins)) = pinned.sources.get_mut(id) else {
+            return;
+        };
         if !Arc::ptr_eq(own, spool) {
             return;
         }
@@ -281,7 +293,7 @@ impl Cache {
         pinned.sources.remove(id);
         pinned.bytes -= spool.total().unwrap_or(0).min(pinned.bytes);
         if spool.is_whole() {
-            self.keep(id, spool.clone());
+            self.keep(id, spool.available());
         }
         drop(pinned);
         self.released.notify_waiters();
@@ -293,7 +305,7 @@ impl Cache {
 
     /// Bytes of all sources that are here.
     pub fn bytes(&self) -> u64 {
-        let kept: u64 = self.kept.iter().map(|(_, kept)| kept.spool.total().unwrap_or(0)).sum();
+        let kept: u64 = self.kept.iter().map(|(_, kept)| kept.bytes).sum();
         kept + self.pinned().bytes
     }
 }
@@ -301,12 +313,18 @@ impl Cache {
 /// A source that stays while this is held.
 #[derive(Debug)]
 pub struct Pin {
-    cache: Arc<Cache>,
+    /// None for a file that is not the cache's own, and stays anyway.
+    cache: Option<Arc<Cache>>,
     id: String,
     spool: Arc<Spool>,
 }
 
 impl Pin {
+    /// A hold on a file that lies somewhere else.
+    pub fn local(id: &str, spool: Arc<Spool>) -> Self {
+        Self { cache: None, id: id.to_owned(), spool }
+    }
+
     /// Its bytes.
     pub fn spool(&self) -> &Arc<Spool> {
         &self.spool
@@ -320,18 +338,27 @@ impl Pin {
 
 impl Clone for Pin {
     fn clone(&self) -> Self {
-        if let Some((own, pins)) = self.cache.pinned().sources.get_mut(&self.id)
+        if let Some(cache) = &self.cache
+            && let Some((own, pins)) = cache.pinned().sources.get_mut(&self.id)
             && Arc::ptr_eq(own, &self.spool)
         {
             *pins += 1;
         }
-        self.cache.guard(&self.id, self.spool.clone())
+        Self { cache: self.cache.clone(), id: self.id.clone(), spool: self.spool.clone() }
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        self.cache.release(&self.id, &self.spool);
+        if let Some(cache) = &self.cache {
+            cache.release(&self.id, &self.spool);
+        }
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::warn!(%error, "a source that was evicted cannot be removed");
     }
 }
 
@@ -340,7 +367,6 @@ pub fn disk_full(doing: &str, error: &std::io::Error) -> Error {
     tracing::error!(%error, "{doing}");
     Error::busy("the broker's disk cannot take this now", RETRY)
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@ pub mod upstream;
 use std::{
     collections::HashMap,
     fmt::Write as _,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicI64, Ordering::Relaxed},
@@ -26,6 +27,7 @@ use futures_util::{
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::{
     cache::{Cache, Pin},
@@ -44,6 +46,9 @@ use crate::{
 
 /// For how long a failure is told again without asking the upstream.
 const FAILURE_LIFE: Duration = Duration::from_secs(2);
+
+/// When a caller who was turned away should come back.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Bytes of descriptions, captions included, that are kept in memory.
 const KNOWN: u64 = 16 << 20;
@@ -108,6 +113,9 @@ impl Source {
     }
 }
 
+/// Says what is wrong with bytes that are no captions. Handed in, because this room knows nothing of captions.
+pub type CheckCaptions = fn(&[u8]) -> std::result::Result<(), String>;
+
 type Flight = Shared<BoxFuture<'static, Result<(Arc<Source>, Option<Pin>)>>>;
 
 /// All sources of one process.
@@ -118,8 +126,11 @@ pub struct Sources {
     audio: Template,
     vtt: Option<Template>,
     captions: config::Captions,
+    check_captions: CheckCaptions,
     revalidate: Duration,
     patience: Duration,
+    /// Fetches under way, of sources and captions together.
+    fetches: Arc<Semaphore>,
     /// By the hash of their addresses.
     known: moka::sync::Cache<String, Arc<Source>>,
     failed: moka::sync::Cache<String, Error>,
@@ -135,6 +146,7 @@ impl Sources {
         cache: Arc<Cache>,
         ffmpeg: Ffmpeg,
         metrics: Arc<Metrics>,
+        check_captions: CheckCaptions,
     ) -> Result<Arc<Self>> {
         let upstream = Upstream::new(&settings.upstream)?;
         let weigh = |_: &String, source: &Arc<Source>| source.weight() as u32;
@@ -145,8 +157,10 @@ impl Sources {
             audio: settings.url.audio.clone(),
             vtt: settings.url.vtt.clone(),
             captions: settings.captions.clone(),
+            check_captions,
             revalidate: settings.cache.revalidate,
             patience: settings.upstream.read_timeout,
+            fetches: Arc::new(Semaphore::new(settings.upstream.fetches)),
             known: moka::sync::Cache::builder().max_capacity(KNOWN).weigher(weigh).build(),
             failed: moka::sync::Cache::builder()
                 .max_capacity(10_000)
@@ -208,10 +222,40 @@ impl Sources {
             return Err(error);
         }
         let (now, pin) = self.share(key, &source.qid, None).await?;
-        if now.id == source.id && let Some(pin) = pin.or_else(|| self.cache.pin(&source.id)) {
+        if now.id == source.id
+            && let Some(pin) = pin.or_else(|| self.cache.pin(&source.id))
+        {
             return Ok(pin);
         }
         Err(Error::new(Code::StreamGone, "the media has changed upstream; ask for a new stream"))
+    }
+
+    /// A file of this machine, read in place, with captions from another one.
+    ///
+    /// # Errors
+    /// [`Code::Io`] when one of them cannot be read; [`Code::UnsupportedMedia`].
+    pub async fn local(&self, file: &Path, vtt: Option<&Path>) -> Result<(Arc<Source>, Pin)> {
+        let unreadable = |path: &Path| {
+            let doing = format!("reading {}", path.display());
+            move |e: std::io::Error| Error::io(&doing, &e)
+        };
+        let captions = match vtt {
+            Some(vtt) => {
+                let bytes = std::fs::read(vtt).map_err(unreadable(vtt))?;
+                Some(self.checked_captions(bytes.into()).await?)
+            }
+            None => None,
+        };
+        let file = std::path::absolute(file).map_err(unreadable(file))?;
+        let spool = Arc::new(Spool::open(&file).map_err(unreadable(&file))?);
+        let facts = self.probe(&spool).await?;
+        let id = hex(&Sha256::digest(file.as_os_str().as_encoded_bytes()));
+        let pin = Pin::local(&id, spool);
+        let qid = Qid::parse("local")?;
+        let (warnings, validators) = (Vec::new(), Validators::default());
+        let checked = AtomicI64::new(now());
+        let source = Source { qid, id, facts, captions, warnings, validators, checked };
+        Ok((Arc::new(source), pin))
     }
 
     /// Joins the fetch for `key`, or starts it in a task of its own.
@@ -257,6 +301,7 @@ impl Sources {
         qid: Qid,
         known: Option<Arc<Source>>,
     ) -> Result<(Arc<Source>, Option<Pin>)> {
+        let permit = self.take_turn().await?;
         let before = known.as_deref();
         let url = self.audio.url(qid.as_str());
         let audio = self.upstream.get(url, before.map(|source| &source.validators), u64::MAX);
@@ -290,7 +335,7 @@ impl Sources {
         let validators = body.validators.clone();
         let id = format!("{key}{}", version(&validators));
         let (pin, reservation) = self.cache.create(&id, validators.length).await?;
-        let download = tokio::spawn(self.clone().download(body, pin.clone(), reservation));
+        let download = tokio::spawn(self.clone().download(body, pin.clone(), reservation, permit));
         match self.probe(pin.spool()).await {
             Ok(facts) => {
                 let checked = AtomicI64::new(now());
@@ -303,6 +348,13 @@ impl Sources {
                 Err(error)
             }
         }
+    }
+
+    /// Waits until fewer than `upstream.fetches` are under way.
+    async fn take_turn(&self) -> Result<OwnedSemaphorePermit> {
+        let turn = tokio::time::timeout(self.patience, self.fetches.clone().acquire_owned()).await;
+        let busy = |_| Error::busy("too many fetches are under way", RETRY);
+        turn.map_err(busy)?.map_err(|_| ended())
     }
 
     /// The audio is what it was; the captions may not be.
@@ -328,16 +380,32 @@ impl Sources {
     }
 
     async fn fetch_captions(&self, qid: &Qid) -> Result<Option<Bytes>> {
-        let Some(template) = &self.vtt else { return Ok(None) };
+        let Some(template) = &self.vtt else {
+            return Ok(None);
+        };
         let url = template.url(qid.as_str());
         match self.upstream.get(url, None, self.captions.max_size).await? {
-            Answer::Body(body) => Ok(Some(body.bytes().await?.into())),
+            Answer::Body(body) => self.checked_captions(body.bytes().await?.into()).await.map(Some),
             Answer::Unchanged => Ok(None),
         }
     }
 
+    /// Captions that can be read, or what they are instead: a login page with status 200, mostly.
+    async fn checked_captions(&self, bytes: Bytes) -> Result<Bytes> {
+        let (check, text) = (self.check_captions, bytes.clone());
+        let checked =
+            tokio::task::spawn_blocking(move || check(&text)).await.map_err(|e| unexpected(&e))?;
+        checked.map(|()| bytes).map_err(|found| Error::new(Code::UnsupportedMedia, found))
+    }
+
     /// Writes a body into its spool to the end, whoever still wants it.
-    async fn download(self: Arc<Self>, mut body: Body, pin: Pin, mut room: Option<Reservation>) {
+    async fn download(
+        self: Arc<Self>,
+        mut body: Body,
+        pin: Pin,
+        mut room: Option<Reservation>,
+        _turn: OwnedSemaphorePermit,
+    ) {
         let spool = pin.spool();
         let outcome = async {
             let mut at = 0;
@@ -393,7 +461,9 @@ impl Sources {
 
     async fn decode(&self, spool: &Spool, container: probe::Container) -> Result<Facts> {
         let (path, limit) = (spool.path(), self.patience * 6);
-        probe::last::decode(&self.ffmpeg, &path, container, limit).await.map_err(|found| unsupported(&found))
+        probe::last::decode(&self.ffmpeg, &path, container, limit)
+            .await
+            .map_err(|found| unsupported(&found))
     }
 
     /// The hash of the addresses of `qid`: what makes two requests the same.
@@ -416,9 +486,7 @@ impl Sources {
 async fn append(spool: &Arc<Spool>, at: u64, chunk: Bytes) -> Result<u64> {
     let spool = spool.clone();
     let written = tokio::task::spawn_blocking(move || spool.append(at, &chunk)).await;
-    written
-        .map_err(|e| unexpected(&e))?
-        .map_err(|e| cache::disk_full("writing a download", &e))
+    written.map_err(|e| unexpected(&e))?.map_err(|e| cache::disk_full("writing a download", &e))
 }
 
 /// A name for this version; without validators every fetch is a version of its own.

@@ -28,15 +28,16 @@ enum Progress {
 
 /// One source's file: written once from front to back, read by many at any offset that is there.
 ///
-/// The file outlives its name: who holds a `Spool` reads on while it moves from `tempdir` to `cache.dir`, and while
-/// it is evicted. A doomed spool's file is removed when the last holder lets go.
+/// The file outlives its name: who holds a `Spool` reads on while it moves from `tempdir` to `cache.dir`. One that never
+/// became whole is removed when the last holder lets go.
 #[derive(Debug)]
 pub struct Spool {
     file: File,
     path: Mutex<PathBuf>,
     total: Option<u64>,
     progress: watch::Sender<Progress>,
-    doomed: AtomicBool,
+    /// The file stays when this goes.
+    kept: AtomicBool,
 }
 
 impl Spool {
@@ -44,20 +45,20 @@ impl Spool {
     /// called before it is dropped.
     pub fn create(path: &Path, total: Option<u64>) -> io::Result<Self> {
         let file = File::options().read(true).write(true).create_new(true).open(path)?;
-        Ok(Self::over(file, path, total, Progress::Growing(0), true))
+        Ok(Self::over(file, path, total, Progress::Growing(0), false))
     }
 
     /// A whole file that is there from an earlier run.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self::over(file, path, Some(bytes), Progress::Whole(bytes), false))
+        Ok(Self::over(file, path, Some(bytes), Progress::Whole(bytes), true))
     }
 
-    fn over(file: File, path: &Path, total: Option<u64>, at: Progress, doomed: bool) -> Self {
+    fn over(file: File, path: &Path, total: Option<u64>, at: Progress, kept: bool) -> Self {
         let path = Mutex::new(path.to_owned());
-        let (progress, doomed) = (watch::Sender::new(at), AtomicBool::new(doomed));
-        Self { file, path, total, progress, doomed }
+        let (progress, kept) = (watch::Sender::new(at), AtomicBool::new(kept));
+        Self { file, path, total, progress, kept }
     }
 
     /// Length in bytes as the upstream announced it, or as it turned out.
@@ -123,7 +124,7 @@ impl Spool {
         Ok(end)
     }
 
-    /// All bytes are there: moves the file to `path`, where it stays until it is doomed.
+    /// All bytes are there: moves the file to `path`, where it stays.
     pub fn keep(&self, path: &Path, bytes: u64) -> io::Result<()> {
         let mut own = self.path.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(e) = std::fs::rename(&*own, path) {
@@ -135,7 +136,7 @@ impl Spool {
         }
         path.clone_into(&mut own);
         drop(own);
-        self.doomed.store(false, Relaxed);
+        self.kept.store(true, Relaxed);
         self.progress.send_replace(Progress::Whole(bytes));
         Ok(())
     }
@@ -144,16 +145,11 @@ impl Spool {
     pub fn fail(&self, error: Error) {
         self.progress.send_replace(Progress::Failed(error));
     }
-
-    /// The file goes when the last holder lets go.
-    pub fn doom(&self) {
-        self.doomed.store(true, Relaxed);
-    }
 }
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        if self.doomed.load(Relaxed) {
+        if !self.kept.load(Relaxed) {
             // It may have been removed by hand; there is nobody left to tell.
             let _ = std::fs::remove_file(self.path());
         }
@@ -200,11 +196,9 @@ mod tests {
         spool.append(end, b"def").unwrap();
         spool.keep(&kept, 6).unwrap();
         assert_eq!(reader.await.unwrap(), b"cdef");
-        assert!(spool.is_whole() && kept.exists() && !part.exists());
-        spool.doom();
-        assert!(kept.exists());
+        assert!(spool.is_whole() && !part.exists());
         drop(spool);
-        assert!(!kept.exists());
+        assert!(kept.exists());
     }
 
     #[tokio::test]

@@ -69,7 +69,9 @@ impl Validators {
     /// Whether both speak of the same version, by the best that both have.
     fn match_with(&self, other: &Self) -> bool {
         match (&self.etag, &other.etag, &self.last_modified, &other.last_modified) {
-            (Some(a), Some(b), _, _) | (_, _, Some(a), Some(b)) => a == b && self.length == other.length,
+            (Some(a), Some(b), _, _) | (_, _, Some(a), Some(b)) => {
+                a == b && self.length == other.length
+            }
             _ => self.length.is_some() && self.length == other.length,
         }
     }
@@ -87,7 +89,8 @@ pub enum Answer {
 impl Upstream {
     /// A client with the limits of `settings`.
     pub fn new(settings: &config::Upstream) -> Result<Self> {
-        let refuse = |e: &dyn std::fmt::Display| Error::new(Code::Config, format!("upstream.headers: {e}"));
+        let refuse =
+            |e: &dyn std::fmt::Display| Error::new(Code::Config, format!("upstream.headers: {e}"));
         let mut headers = HeaderMap::new();
         for (name, value) in &settings.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| refuse(&e))?;
@@ -137,7 +140,8 @@ impl Upstream {
             let text = format!("the upstream did not answer within {}", humantime(self.first_byte));
             Error::new(Code::UpstreamTimeout, text)
         };
-        let response = tokio::time::timeout(self.first_byte, request.send()).await.map_err(waited)?;
+        let response =
+            tokio::time::timeout(self.first_byte, request.send()).await.map_err(waited)?;
         let response = response.map_err(|e| failed(&e))?;
         if known.is_some() && response.status() == StatusCode::NOT_MODIFIED {
             return Ok(Answer::Unchanged);
@@ -171,7 +175,9 @@ fn check(response: &Response) -> Result<()> {
                 status.as_u16()
             ));
         }
-        status => return failed(format!("the upstream answered with status {}", status.as_u16())),
+        status => {
+            return failed(format!("the upstream answered with status {}", status.as_u16()));
+        }
     }
     match response.headers().get(header::CONTENT_ENCODING) {
         Some(coding) if coding != "identity" => {
@@ -200,7 +206,9 @@ impl Body {
             Error::new(Code::UpstreamTimeout, text)
         };
         let chunk = tokio::time::timeout(self.limits.gap, self.response.chunk()).await;
-        let Some(chunk) = chunk.map_err(waited)?.map_err(|e| failed(&e))? else { return Ok(None) };
+        let Some(chunk) = chunk.map_err(waited)?.map_err(|e| failed(&e))? else {
+            return Ok(None);
+        };
         self.received += chunk.len() as u64;
         if self.received > self.limits.max_size {
             return Err(too_large(self.limits.max_size));
@@ -247,7 +255,10 @@ fn humantime(duration: Duration) -> humantime::FormattedDuration {
 /// What the client says, in one sentence, with its innermost cause but without the address.
 fn failed(error: &reqwest::Error) -> Error {
     if error.is_timeout() {
-        return Error::new(Code::UpstreamTimeout, "the upstream did not accept a connection in time");
+        return Error::new(
+            Code::UpstreamTimeout,
+            "the upstream did not accept a connection in time",
+        );
     }
     let mut cause = error.source();
     while let Some(inner) = cause.and_then(|c| c.source()) {

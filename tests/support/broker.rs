@@ -55,20 +55,13 @@ impl Broker {
     #[track_caller]
     pub(super) fn new(setup: Setup) -> Self {
         let running = Mutex::new(launch(&setup));
-        Self {
-            setup: Mutex::new(setup),
-            running,
-            secrets: Mutex::new(vec![HANDSHAKE.to_owned()]),
-        }
+        Self { setup: Mutex::new(setup), running, secrets: Mutex::new(vec![HANDSHAKE.to_owned()]) }
     }
 
     /// Where that listener is: "main", "api" or "metrics". What has no listener of its own is at "main".
     pub fn address(&self, listener: &str) -> SocketAddr {
         let running = self.running();
-        *running
-            .addresses
-            .get(listener)
-            .unwrap_or_else(|| &running.addresses["main"])
+        *running.addresses.get(listener).unwrap_or_else(|| &running.addresses["main"])
     }
 
     /// `http://127.0.0.1:<port>`. The port is another after a restart.
@@ -102,11 +95,7 @@ impl Broker {
     /// Bytes of all files in one of the directories.
     pub fn bytes(&self, dir: &str) -> u64 {
         let sizes = self.files(dir);
-        sizes
-            .iter()
-            .filter_map(|file| fs::metadata(file).ok())
-            .map(|data| data.len())
-            .sum()
+        sizes.iter().filter_map(|file| fs::metadata(file).ok()).map(|data| data.len()).sum()
     }
 
     /// Changes hls.yaml on disk; the broker reads it at SIGHUP or at the next start.
@@ -168,10 +157,7 @@ impl Broker {
 
     /// The log's lines so far that hold this text.
     pub fn logged(&self, text: &str) -> Vec<String> {
-        self.logs()
-            .into_iter()
-            .filter(|line| line.contains(text))
-            .collect()
+        self.logs().into_iter().filter(|line| line.contains(text)).collect()
     }
 
     /// Waits for a log line that holds this text, past (before a restart, too) or to come.
@@ -184,16 +170,11 @@ impl Broker {
 
     /// Remembers a secret that must never stand in the log. Handshake and grants need not be told.
     pub fn keep_secret(&self, secret: &str) {
-        self.secrets
-            .lock()
-            .expect("secrets")
-            .push(secret.to_owned());
+        self.secrets.lock().expect("secrets").push(secret.to_owned());
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {
-        self.running
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -226,9 +207,7 @@ impl Drop for Broker {
         let mut running = self.running();
         running.end();
         // Orphans of a broker that was killed or ended by itself.
-        process::within(&self.dir(""))
-            .iter()
-            .for_each(Process::kill);
+        process::within(&self.dir("")).iter().for_each(Process::kill);
         if thread::panicking() {
             // The test has failed: its log is the first thing that somebody will want to see.
             eprintln!("--- the broker's log\n{}", running.log.lines().join("\n"));
@@ -256,11 +235,7 @@ fn launch(setup: &Setup) -> Running {
         .spawn()
         .expect("the broker's binary starts");
     let log = Log::read(child.stderr.take().expect("a pipe"));
-    let mut running = Running {
-        child,
-        log,
-        addresses: HashMap::new(),
-    };
+    let mut running = Running { child, log, addresses: HashMap::new() };
     let own = ["api", "metrics"]
         .into_iter()
         .filter(|name| setup.get(&format!("listen.{name}")).is_some());
@@ -272,10 +247,7 @@ fn launch(setup: &Setup) -> Running {
             }
             Err(end) => {
                 running.end();
-                panic!(
-                    "the broker does not listen ({:?}): {end}",
-                    running.child.wait()
-                );
+                panic!("the broker does not listen ({:?}): {end}", running.child.wait());
             }
         }
     }
@@ -285,11 +257,7 @@ fn launch(setup: &Setup) -> Running {
 /// The address in the line that says that this listener is open.
 fn listening(line: &str, listener: &str) -> Option<SocketAddr> {
     let line: Value = serde_json::from_str(line).ok()?;
-    let field = |name| {
-        line.get(name)
-            .or_else(|| line.get("fields")?.get(name))?
-            .as_str()
-    };
+    let field = |name| line.get(name).or_else(|| line.get("fields")?.get(name))?.as_str();
     (field("message")? == "listening" && field("listener")? == listener).then_some(())?;
     field("addr")?.parse().ok()
 }

@@ -47,10 +47,7 @@ impl Broker {
     /// `POST /api/unlock`, which must succeed.
     #[track_caller]
     pub fn unlock(&self, rid: &str) -> Grant {
-        let reply = self.post_json(
-            "/api/unlock",
-            &json!({ "handshake": HANDSHAKE, "rid": rid }),
-        );
+        let reply = self.post_json("/api/unlock", &json!({ "handshake": HANDSHAKE, "rid": rid }));
         let mut json = reply.expect(201).json();
         json["rid"] = rid.into();
         self.grant(json)
@@ -72,12 +69,7 @@ impl Broker {
     /// `DELETE /api/streams/<rid>` with the handshake.
     pub fn revoke(&self, rid: &str) -> Reply {
         let bearer = format!("Bearer {HANDSHAKE}");
-        self.send(
-            "DELETE",
-            &format!("/api/streams/{rid}"),
-            &[("authorization", &bearer)],
-            None,
-        )
+        self.send("DELETE", &format!("/api/streams/{rid}"), &[("authorization", &bearer)], None)
     }
 
     #[track_caller]
@@ -86,15 +78,9 @@ impl Broker {
             rid: text(&json, "rid"),
             token: text(&json, "token"),
             url: text(&json, "url"),
-            warnings: json["warnings"]
-                .as_array()
-                .map_or_else(Vec::new, |warnings| {
-                    warnings
-                        .iter()
-                        .filter_map(Value::as_str)
-                        .map(str::to_owned)
-                        .collect()
-                }),
+            warnings: json["warnings"].as_array().map_or_else(Vec::new, |warnings| {
+                warnings.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+            }),
             json,
         };
         self.keep_secret(&grant.token);
@@ -107,11 +93,7 @@ impl Broker {
     /// A POST of JSON.
     #[track_caller]
     pub fn post_json(&self, path: &str, body: &Value) -> Reply {
-        self.post(
-            path,
-            &[("content-type", "application/json")],
-            body.to_string(),
-        )
+        self.post(path, &[("content-type", "application/json")], body.to_string())
     }
 
     /// A POST of any bytes.
@@ -142,19 +124,12 @@ impl Broker {
         body: Option<&[u8]>,
     ) -> io::Result<Reply> {
         let path = path.strip_prefix(&self.url()).unwrap_or(path);
-        let listener = if path.starts_with("/api/") {
-            "api"
-        } else {
-            "main"
-        };
+        let listener = if path.starts_with("/api/") { "api" } else { "main" };
         http::request(self.address(listener), method, path, headers, body)
     }
 }
 
 #[track_caller]
 fn text(json: &Value, name: &str) -> String {
-    json[name]
-        .as_str()
-        .unwrap_or_else(|| panic!("no {name} in {json}"))
-        .to_owned()
+    json[name].as_str().unwrap_or_else(|| panic!("no {name} in {json}")).to_owned()
 }

@@ -45,21 +45,13 @@ impl Pcm {
 
     /// The first channel.
     pub fn mono(&self) -> Vec<i16> {
-        self.samples
-            .iter()
-            .step_by(self.channels)
-            .copied()
-            .collect()
+        self.samples.iter().step_by(self.channels).copied().collect()
     }
 
     /// The loudest sample of `range`, in frames; 0 is silence.
     pub fn peak(&self, range: std::ops::Range<usize>) -> u16 {
         let samples = &self.samples[range.start * self.channels..range.end * self.channels];
-        samples
-            .iter()
-            .map(|sample| sample.unsigned_abs())
-            .max()
-            .unwrap_or(0)
+        samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0)
     }
 }
 
@@ -72,29 +64,21 @@ pub fn pcm(bytes: impl AsRef<[u8]>) -> Pcm {
 /// [`pcm`], resampled and mixed by ffmpeg: for comparing a source with what was made of it.
 #[track_caller]
 pub fn pcm_as(bytes: impl AsRef<[u8]>, rate: u32, channels: usize) -> Pcm {
-    pcm_with(
-        &stored(bytes),
-        &["-ar", &rate.to_string(), "-ac", &channels.to_string()],
-    )
+    pcm_with(&stored(bytes), &["-ar", &rate.to_string(), "-ac", &channels.to_string()])
 }
 
 /// Plays an HLS playlist from its URL with these header lines.
 #[track_caller]
 pub fn playlist(url: &str, headers: &[(&str, &str)]) -> Pcm {
-    let lines: Vec<String> = headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
+    let lines: Vec<String> =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     listen(&["-headers", &lines.concat()], url.as_ref(), &[])
 }
 
 /// ffprobe's view of the container, its streams and their packet counts.
 #[track_caller]
 pub fn probe(bytes: impl AsRef<[u8]>) -> Value {
-    let output = ffprobe(
-        &stored(bytes),
-        "-show_format -show_streams -count_packets -of json",
-    );
+    let output = ffprobe(&stored(bytes), "-show_format -show_streams -count_packets -of json");
     serde_json::from_str(&output).expect("JSON of ffprobe")
 }
 
@@ -102,29 +86,14 @@ pub fn probe(bytes: impl AsRef<[u8]>) -> Value {
 #[track_caller]
 pub fn packets(bytes: impl AsRef<[u8]>, stream: &str) -> Vec<Packet> {
     let entries = "-show_entries packet=pts_time,duration_time,size -of csv=p=0";
-    let output = ffprobe(
-        &stored(bytes),
-        &format!("-select_streams {stream} {entries}"),
-    );
+    let output = ffprobe(&stored(bytes), &format!("-select_streams {stream} {entries}"));
     let packet = |line: &str| {
         let mut fields = line.split(',');
-        let mut number = || {
-            fields
-                .next()
-                .and_then(|field| field.parse::<f64>().ok())
-                .unwrap_or(f64::NAN)
-        };
-        Packet {
-            pts: number(),
-            duration: number(),
-            size: number() as u64,
-        }
+        let mut number =
+            || fields.next().and_then(|field| field.parse::<f64>().ok()).unwrap_or(f64::NAN);
+        Packet { pts: number(), duration: number(), size: number() as u64 }
     };
-    output
-        .lines()
-        .filter(|line| !line.is_empty())
-        .map(packet)
-        .collect()
+    output.lines().filter(|line| !line.is_empty()).map(packet).collect()
 }
 
 #[track_caller]
@@ -135,18 +104,11 @@ fn pcm_with(file: &NamedTempFile, options: &[&str]) -> Pcm {
 #[track_caller]
 fn listen(before: &[&str], input: &OsStr, after: &[&str]) -> Pcm {
     let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg
-        .args(["-nostdin", "-hide_banner", "-v", "warning"])
-        .args(before)
-        .arg("-i")
-        .arg(input);
+    ffmpeg.args(["-nostdin", "-hide_banner", "-v", "warning"]).args(before).arg("-i").arg(input);
     ffmpeg.args(["-map", "0:a:0"]).args(after);
     ffmpeg.args(["-bitexact", "-c:a", "pcm_s16le", "-f", "wav", "pipe:1"]);
     let output = ffmpeg.output().expect("ffmpeg is installed");
-    let warnings = String::from_utf8_lossy(&output.stderr)
-        .lines()
-        .map(str::to_owned)
-        .collect();
+    let warnings = String::from_utf8_lossy(&output.stderr).lines().map(str::to_owned).collect();
     read_wav(&output.stdout, warnings).unwrap_or_else(|| panic!("nothing to hear: {output:?}"))
 }
 
@@ -156,30 +118,16 @@ fn read_wav(wav: &[u8], warnings: Vec<String>) -> Option<Pcm> {
     let (fmt, data) = (at(b"fmt ")?, at(b"data")?);
     let channels = u16::from_le_bytes(wav.get(fmt + 10..fmt + 12)?.try_into().ok()?).into();
     let rate = u32::from_le_bytes(wav.get(fmt + 12..fmt + 16)?.try_into().ok()?);
-    let samples = wav
-        .get(data + 8..)?
-        .chunks_exact(2)
-        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
-    Some(Pcm {
-        rate,
-        channels,
-        samples: samples.collect(),
-        warnings,
-    })
+    let samples =
+        wav.get(data + 8..)?.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
+    Some(Pcm { rate, channels, samples: samples.collect(), warnings })
 }
 
 #[track_caller]
 fn ffprobe(file: &NamedTempFile, options: &str) -> String {
     let mut ffprobe = Command::new("ffprobe");
-    ffprobe
-        .args(["-v", "error"])
-        .args(options.split(' '))
-        .arg(file.path());
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = ffprobe.output().expect("ffprobe is installed");
+    ffprobe.args(["-v", "error"]).args(options.split(' ')).arg(file.path());
+    let Output { status, stdout, stderr } = ffprobe.output().expect("ffprobe is installed");
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     String::from_utf8_lossy(&stdout).into_owned()
 }

@@ -34,9 +34,7 @@ pub fn request(
     let mut connection = Connection::open(to)?;
     // A server may answer, and close, before it has read a body that it does not want: what it said still counts.
     let sent = connection.try_send([head.as_bytes(), b"\r\n", body.unwrap_or_default()].concat());
-    connection
-        .try_reply(method)
-        .map_err(|error| sent.err().unwrap_or(error))
+    connection.try_reply(method).map_err(|error| sent.err().unwrap_or(error))
 }
 
 /// A connection that sends raw bytes and reads replies.
@@ -51,9 +49,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self {
-            stream: BufReader::new(stream),
-        })
+        Ok(Self { stream: BufReader::new(stream) })
     }
 
     /// Sends these bytes as they are.
@@ -88,11 +84,7 @@ impl Connection {
                 continue;
             }
             let bodiless = method == "HEAD" || status == 204 || status == 304;
-            let mut reply = Reply {
-                status,
-                headers,
-                body: Vec::new(),
-            };
+            let mut reply = Reply { status, headers, body: Vec::new() };
             if !bodiless {
                 reply.body = self.read_body(&reply)?;
             }
@@ -106,10 +98,7 @@ impl Connection {
         let mut bytes = Vec::new();
         match self.stream.read_to_end(&mut bytes) {
             Err(error) if error.kind() != io::ErrorKind::ConnectionReset => {
-                panic!(
-                    "the server neither spoke nor closed: {error}; so far {} bytes",
-                    bytes.len()
-                )
+                panic!("the server neither spoke nor closed: {error}; so far {} bytes", bytes.len())
             }
             _ => bytes,
         }
@@ -124,10 +113,7 @@ impl Connection {
     }
 
     fn read_body(&mut self, reply: &Reply) -> io::Result<Vec<u8>> {
-        if reply
-            .header("transfer-encoding")
-            .is_some_and(|coding| coding.contains("chunked"))
-        {
+        if reply.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
             return self.read_chunks();
         }
         let mut body = Vec::new();
@@ -171,10 +157,7 @@ pub struct Reply {
 impl Reply {
     /// The first header line of that name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
     /// The body as UTF-8.
@@ -202,16 +185,8 @@ impl Reply {
         let reply = self.expect(status);
         let json = reply.json();
         assert_eq!(json["code"], code, "{reply:?}");
-        assert!(
-            json["error"]
-                .as_str()
-                .is_some_and(|sentence| !sentence.is_empty()),
-            "{reply:?}"
-        );
-        assert!(
-            reply.header("access-control-allow-origin").is_some(),
-            "no CORS: {reply:?}"
-        );
+        assert!(json["error"].as_str().is_some_and(|sentence| !sentence.is_empty()), "{reply:?}");
+        assert!(reply.header("access-control-allow-origin").is_some(), "no CORS: {reply:?}");
         reply
     }
 }
@@ -230,10 +205,7 @@ impl fmt::Debug for Reply {
 /// A status line's number, and the header fields below it.
 fn read_head(from: &mut impl BufRead) -> io::Result<(u16, Vec<(String, String)>)> {
     let line = read_line(from)?;
-    let status = line
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok());
+    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| io::Error::other(format!("no status line: {line:?}")))?;
     Ok((status, read_fields(from)?))
 }
@@ -246,9 +218,7 @@ pub fn read_fields(from: &mut impl BufRead) -> io::Result<Vec<(String, String)>>
         if line.is_empty() {
             return Ok(fields);
         }
-        let (name, value) = line
-            .split_once(':')
-            .ok_or_else(|| io::Error::other("no colon"))?;
+        let (name, value) = line.split_once(':').ok_or_else(|| io::Error::other("no colon"))?;
         fields.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
 }

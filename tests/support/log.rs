@@ -67,11 +67,7 @@ impl Log {
     fn wait_while(&self, condition: impl FnMut(&mut State) -> bool) {
         let (state, changed) = &*self.0;
         let state = state.lock().expect("log");
-        drop(
-            changed
-                .wait_timeout_while(state, PATIENCE, condition)
-                .expect("log"),
-        );
+        drop(changed.wait_timeout_while(state, PATIENCE, condition).expect("log"));
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {

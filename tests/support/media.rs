@@ -120,10 +120,7 @@ impl Format {
     }
 
     const fn is_piped(self) -> bool {
-        matches!(
-            self,
-            Self::WavUnsized | Self::FlacUnsized | Self::WebmUnsized
-        )
+        matches!(self, Self::WavUnsized | Self::FlacUnsized | Self::WebmUnsized)
     }
 }
 
@@ -154,45 +151,27 @@ pub struct Clip {
 impl Clip {
     /// Pink noise: what gap tests can find their place in.
     pub fn noise(format: Format, seconds: f64) -> Self {
-        Self {
-            sound: Sound::Noise,
-            format,
-            seconds,
-            rate: 44_100,
-            channels: 2,
-        }
+        Self { sound: Sound::Noise, format, seconds, rate: 44_100, channels: 2 }
     }
 
     /// A rising tone.
     pub fn chirp(format: Format, seconds: f64) -> Self {
-        Self {
-            sound: Sound::Chirp,
-            ..Self::noise(format, seconds)
-        }
+        Self { sound: Sound::Chirp, ..Self::noise(format, seconds) }
     }
 
     /// A steady tone.
     pub fn sine(format: Format, seconds: f64, hertz: u32) -> Self {
-        Self {
-            sound: Sound::Sine(hertz),
-            ..Self::noise(format, seconds)
-        }
+        Self { sound: Sound::Sine(hertz), ..Self::noise(format, seconds) }
     }
 
     /// Digital silence.
     pub fn silence(format: Format, seconds: f64) -> Self {
-        Self {
-            sound: Sound::Silence,
-            ..Self::noise(format, seconds)
-        }
+        Self { sound: Sound::Silence, ..Self::noise(format, seconds) }
     }
 
     /// A sentence spoken by espeak-ng, repeated to that length.
     pub fn speech(format: Format, seconds: f64, sentence: &str) -> Self {
-        Self {
-            sound: Sound::Speech(sentence.to_owned()),
-            ..Self::noise(format, seconds)
-        }
+        Self { sound: Sound::Speech(sentence.to_owned()), ..Self::noise(format, seconds) }
     }
 
     /// Samples a second.
@@ -226,9 +205,7 @@ impl Clip {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("media");
         let path = dir.join(format!("{:016x}", hash.finish()));
         // One at a time in this process; other processes may do the same work, and the last rename wins.
-        let _making = MAKING
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _making = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !path.exists() {
             fs::create_dir_all(&dir).expect("a directory for media");
             let part = NamedTempFile::new_in(&dir).expect("a file");
@@ -239,12 +216,7 @@ impl Clip {
     }
 
     fn arguments(&self) -> Vec<String> {
-        let Self {
-            seconds,
-            rate,
-            channels,
-            ..
-        } = self;
+        let Self { seconds, rate, channels, .. } = self;
         let climb = (f64::from(*rate) / 3.0 - 200.0) / (2.0 * seconds);
         let source = match &self.sound {
             Sound::Noise => {
@@ -258,18 +230,15 @@ impl Clip {
             Sound::Speech(_) => String::new(),
         };
         let mut words = match self.sound {
-            Sound::Speech(_) => vec![format!(
-                "-stream_loop -1 -i {SPOKEN} -t {seconds} -ar {rate}"
-            )],
+            Sound::Speech(_) => {
+                vec![format!("-stream_loop -1 -i {SPOKEN} -t {seconds} -ar {rate}")]
+            }
             _ => vec![format!("-f lavfi -i {source}")],
         };
         if self.format == Format::Mp4Video {
             words.push(format!("-f lavfi -i testsrc2=s=320x180:r=25:d={seconds}"));
         }
-        words.push(format!(
-            "-bitexact -ac {channels} {}",
-            self.format.options()
-        ));
+        words.push(format!("-bitexact -ac {channels} {}", self.format.options()));
         words.join(" ").split(' ').map(str::to_owned).collect()
     }
 
@@ -289,16 +258,9 @@ impl Clip {
             };
         }
         // In a file it would go back and fill in what it did not know at the start.
-        ffmpeg.arg(if self.format.is_piped() {
-            Path::new("pipe:1")
-        } else {
-            path
-        });
+        ffmpeg.arg(if self.format.is_piped() { Path::new("pipe:1") } else { path });
         let output = ffmpeg.output().expect("ffmpeg is installed");
-        assert!(
-            output.status.success(),
-            "ffmpeg cannot make {self:?}: {output:?}"
-        );
+        assert!(output.status.success(), "ffmpeg cannot make {self:?}: {output:?}");
         if self.format.is_piped() {
             fs::write(path, output.stdout).expect("room on the disk");
         }
@@ -315,24 +277,14 @@ pub fn vtt(cues: &[(f64, f64, &str)]) -> String {
 
 /// A `WebVTT` file with a cue of one second every two seconds, "Cue 0", "Cue 1", ...
 pub fn vtt_for(seconds: f64) -> String {
-    let texts: Vec<String> = (0..(seconds / 2.0) as u32)
-        .map(|n| format!("Cue {n}"))
-        .collect();
+    let texts: Vec<String> = (0..(seconds / 2.0) as u32).map(|n| format!("Cue {n}")).collect();
     let starts = (0_u32..).map(|n| f64::from(n) * 2.0);
-    let cues: Vec<_> = starts
-        .zip(&texts)
-        .map(|(start, text)| (start, start + 1.0, text.as_str()))
-        .collect();
+    let cues: Vec<_> =
+        starts.zip(&texts).map(|(start, text)| (start, start + 1.0, text.as_str())).collect();
     vtt(&cues)
 }
 
 fn clock(seconds: f64) -> String {
     let ms = (seconds * 1000.0).round() as u64;
-    format!(
-        "{:02}:{:02}:{:02}.{:03}",
-        ms / 3_600_000,
-        ms / 60_000 % 60,
-        ms / 1000 % 60,
-        ms % 1000
-    )
+    format!("{:02}:{:02}:{:02}.{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000)
 }

@@ -59,12 +59,7 @@ pub struct Track {
 impl<'a> Player<'a> {
     /// A player that shows its token in the header.
     pub fn new(broker: &'a Broker, grant: &Grant) -> Self {
-        Self {
-            broker,
-            rid: grant.rid.clone(),
-            token: grant.token.clone(),
-            show: Show::Header,
-        }
+        Self { broker, rid: grant.rid.clone(), token: grant.token.clone(), show: Show::Header }
     }
 
     /// A player that shows it elsewhere.
@@ -89,8 +84,7 @@ impl<'a> Player<'a> {
             Show::Bearer => headers.push(("authorization", &bearer)),
             Show::Query => {}
         }
-        self.broker
-            .send(method, &format!("/hls/{}/{uri}", self.rid), &headers, None)
+        self.broker.send(method, &format!("/hls/{}/{uri}", self.rid), &headers, None)
     }
 
     /// The URI of the multivariant playlist, below the stream.
@@ -125,9 +119,7 @@ impl<'a> Player<'a> {
     pub fn captions_uri(&self) -> Option<String> {
         let index = self.index();
         let mut groups = index.alternatives.into_iter();
-        groups
-            .find(|media| media.media_type == m3u8_rs::AlternativeMediaType::Subtitles)?
-            .uri
+        groups.find(|media| media.media_type == m3u8_rs::AlternativeMediaType::Subtitles)?.uri
     }
 
     /// A media playlist.
@@ -167,19 +159,12 @@ impl<'a> Player<'a> {
 
     #[track_caller]
     fn fetch(&self, playlist: Playlist, order: &[usize]) -> Track {
-        let init = playlist
-            .init
-            .as_ref()
-            .map(|uri| self.get(uri).expect(200).body);
+        let init = playlist.init.as_ref().map(|uri| self.get(uri).expect(200).body);
         let mut segments = vec![Vec::new(); playlist.segments.len()];
         for n in order {
             segments[*n] = self.get(&playlist.segments[*n].uri).expect(200).body;
         }
-        Track {
-            playlist,
-            init: init.unwrap_or_default(),
-            segments,
-        }
+        Track { playlist, init: init.unwrap_or_default(), segments }
     }
 }
 
@@ -189,29 +174,16 @@ impl Playlist {
     pub fn parse(text: &str) -> Self {
         let parsed = m3u8_rs::parse_media_playlist_res(text.as_bytes());
         let parsed = parsed.unwrap_or_else(|error| panic!("{error:?} in {text}"));
-        let durations = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("#EXTINF:"));
+        let durations = text.lines().filter_map(|line| line.strip_prefix("#EXTINF:"));
         let durations = durations.map(|line| line.split(',').next().unwrap_or_default());
-        let segments = parsed
-            .segments
-            .iter()
-            .zip(durations)
-            .map(|(segment, duration)| Segment {
-                uri: segment.uri.clone(),
-                seconds: duration.parse().expect("a number"),
-            });
+        let segments = parsed.segments.iter().zip(durations).map(|(segment, duration)| Segment {
+            uri: segment.uri.clone(),
+            seconds: duration.parse().expect("a number"),
+        });
         let segments = segments.collect();
-        let init = parsed
-            .segments
-            .iter()
-            .find_map(|segment| Some(segment.map.as_ref()?.uri.clone()));
-        Self {
-            text: text.to_owned(),
-            parsed,
-            init,
-            segments,
-        }
+        let init =
+            parsed.segments.iter().find_map(|segment| Some(segment.map.as_ref()?.uri.clone()));
+        Self { text: text.to_owned(), parsed, init, segments }
     }
 
     /// The sum of all EXTINF, in seconds.

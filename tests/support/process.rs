@@ -43,9 +43,7 @@ impl Process {
     /// Waits until it has ended.
     #[track_caller]
     pub fn wait_gone(&self) {
-        until(&format!("{} {} ends", self.name, self.pid), || {
-            self.is_gone()
-        });
+        until(&format!("{} {} ends", self.name, self.pid), || self.is_gone());
     }
 
     /// Its argument list.
@@ -89,9 +87,7 @@ pub fn within(dir: &Path) -> Vec<Process> {
 
 fn all() -> Vec<Process> {
     let entries = fs::read_dir("/proc").expect("/proc is mounted");
-    let pids = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter_map(Process::find).collect()
 }
 

@@ -97,9 +97,8 @@ log:
     pub fn program(mut self, name: &str, script: &str) -> Self {
         let bin = self.dir.path().join("bin");
         fs::create_dir_all(&bin).expect("bin/");
-        let real = env::split_paths(&self.path)
-            .map(|dir| dir.join(name))
-            .find(|path| path.exists());
+        let real =
+            env::split_paths(&self.path).map(|dir| dir.join(name)).find(|path| path.exists());
         let real = real.unwrap_or_default();
         let script = script
             .replace("{real}", &real.to_string_lossy())
@@ -111,8 +110,7 @@ log:
             .mode(0o755)
             .open(bin.join(name));
         let script = format!("#!/bin/sh\n{script}\n");
-        file.and_then(|mut file| file.write_all(script.as_bytes()))
-            .expect("a script");
+        file.and_then(|mut file| file.write_all(script.as_bytes())).expect("a script");
         let first = bin.as_os_str();
         if !env::split_paths(&self.path).any(|dir| dir == first) {
             let old = std::mem::take(&mut self.path);
@@ -185,9 +183,7 @@ log:
         let mut section = &mut self.config;
         for word in sections.split('.').filter(|word| !word.is_empty()) {
             let map = section.as_mapping_mut().expect("a section");
-            section = map
-                .entry(word.into())
-                .or_insert_with(|| Mapping::new().into());
+            section = map.entry(word.into()).or_insert_with(|| Mapping::new().into());
         }
         let map = section.as_mapping_mut().expect("a section");
         match value {
@@ -198,8 +194,7 @@ log:
 
     /// What hls.yaml says about this key.
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
-        key.split('.')
-            .try_fold(&self.config, |value, word| value.get(word))
+        key.split('.').try_fold(&self.config, |value, word| value.get(word))
     }
 
     /// Writes hls.yaml.
@@ -215,14 +210,8 @@ log:
 pub fn hls_broker(arguments: &[&str]) -> Ended {
     let home = TempDir::new().expect("a temporary directory");
     let mut command = Command::new(env!("CARGO_BIN_EXE_hls-broker"));
-    command
-        .args(arguments)
-        .current_dir(home.path())
-        .env_clear()
-        .env("HOME", home.path());
-    command
-        .env("PATH", env::var_os("PATH").unwrap_or_default())
-        .stdin(Stdio::null());
+    command.args(arguments).current_dir(home.path()).env_clear().env("HOME", home.path());
+    command.env("PATH", env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
     finish(command)
 }
 
@@ -248,9 +237,5 @@ pub fn finish(mut command: Command) -> Ended {
     let read = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
     let (stdout, stderr) = (read(stdout), read(stderr));
     assert!(has_ended, "it goes on and on:\n{stdout}\n{stderr}");
-    Ended {
-        code: status.and_then(|status| status.code()),
-        stdout,
-        stderr,
-    }
+    Ended { code: status.and_then(|status| status.code()), stdout, stderr }
 }

@@ -22,10 +22,7 @@ pub fn lag(source: &Pcm, heard: &Pcm, at: usize, reach: usize) -> Option<isize> 
 /// One lag throughout is a seamless stream; 1024 less from some place on is a lost AAC frame. The lag itself is the
 /// decoder's: ffmpeg 5.1 trims the priming frame of a plain MP4, but not of packed AAC, TS or fragmented MP4 (1024 there).
 pub fn lags(source: &Pcm, heard: &Pcm, every: usize) -> Vec<Option<isize>> {
-    assert_eq!(
-        source.rate, heard.rate,
-        "resample the source first: decode::pcm_as"
-    );
+    assert_eq!(source.rate, heard.rate, "resample the source first: decode::pcm_as");
     let (source, heard) = (source.mono(), heard.mono());
     let end = heard.len().min(source.len()).saturating_sub(EXCERPT);
     let mut last = 0;
@@ -45,10 +42,7 @@ fn search(source: &[i16], excerpt: &[i16], at: usize, near: isize, reach: usize)
     let reach = reach.cast_signed();
     let scored = (near - reach..=near + reach).filter_map(|lag| {
         let start = at.checked_add_signed(-lag)?;
-        Some((
-            lag,
-            likeness(source.get(start..start + excerpt.len())?, excerpt),
-        ))
+        Some((lag, likeness(source.get(start..start + excerpt.len())?, excerpt)))
     });
     let (lag, score) = scored.max_by(|a, b| a.1.total_cmp(&b.1))?;
     let is_edge = (lag - near).abs() == reach && reach > 0;

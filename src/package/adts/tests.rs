@@ -4,9 +4,7 @@ use super::*;
 
 /// Every config that there is.
 fn configs() -> impl Iterator<Item = AudioConfig> {
-    RATES
-        .iter()
-        .flat_map(|&rate| [1, 2].map(|channels| AudioConfig::new(rate, channels).unwrap()))
+    RATES.iter().flat_map(|&rate| [1, 2].map(|channels| AudioConfig::new(rate, channels).unwrap()))
 }
 
 fn stereo() -> AudioConfig {
@@ -63,10 +61,7 @@ fn config_on_disk_is_checked() {
 
 #[test]
 fn audio_specific_config_is_ffmpegs() {
-    assert_eq!(
-        stereo().audio_specific_config(),
-        [0x12, 0x10, 0x56, 0xe5, 0x00]
-    );
+    assert_eq!(stereo().audio_specific_config(), [0x12, 0x10, 0x56, 0xe5, 0x00]);
     let mono = AudioConfig::new(22_050, 1).unwrap();
     assert_eq!(mono.audio_specific_config(), [0x13, 0x88, 0x56, 0xe5, 0x00]);
 }
@@ -81,10 +76,7 @@ fn frames_hold_only_what_adts_can_carry() {
     frames.push(&[8]).unwrap();
     assert_eq!(frames.len(), 2);
     assert_eq!(frames.sizes(), [MAX_FRAME as u16, 1]);
-    assert_eq!(
-        frames.iter().map(<[u8]>::len).sum::<usize>(),
-        frames.payload().len()
-    );
+    assert_eq!(frames.iter().map(<[u8]>::len).sum::<usize>(), frames.payload().len());
     assert_eq!(frames.iter().last(), Some(&[8][..]));
 }
 
@@ -139,10 +131,7 @@ fn mpeg_2_and_the_private_bit_are_fine() {
     let mut bytes = stream(stereo(), &[(vec![1, 2, 3], false)]);
     bytes[1] |= 0x08;
     bytes[2] |= 0x02;
-    assert_eq!(
-        cut(stereo(), [bytes.as_slice()]).unwrap().0.payload(),
-        [1, 2, 3]
-    );
+    assert_eq!(cut(stereo(), [bytes.as_slice()]).unwrap().0.payload(), [1, 2, 3]);
 }
 
 #[test]
@@ -164,11 +153,7 @@ fn memory_is_bounded_by_a_frame_and_a_chunk() {
         }
     }
     assert_eq!(cut, 2_000);
-    assert!(
-        cutter.buffer.capacity() < 4 * 800,
-        "{}",
-        cutter.buffer.capacity()
-    );
+    assert!(cutter.buffer.capacity() < 4 * 800, "{}", cutter.buffer.capacity());
 }
 
 proptest! {

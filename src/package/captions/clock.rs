@@ -20,15 +20,7 @@ impl<'a> Clock<'a> {
             None => ("0", first, second, rest),
         };
         let (fraction, rest) = rest.strip_prefix(points).map_or(("", rest), digits);
-        Some((
-            Self {
-                hours,
-                minutes,
-                seconds,
-                fraction,
-            },
-            rest,
-        ))
+        Some((Self { hours, minutes, seconds, fraction }, rest))
     }
 
     /// Milliseconds, if minutes and seconds are below 60 and hours below 2^32.
@@ -36,11 +28,8 @@ impl<'a> Clock<'a> {
         let sixtieth = |digits: &str| digits.parse().ok().filter(|&n: &u64| n < 60);
         let hours = u64::from(self.hours.parse::<u32>().ok()?);
         let seconds = (hours * 60 + sixtieth(self.minutes)?) * 60 + sixtieth(self.seconds)?;
-        let millis = if self.fraction.is_empty() {
-            0
-        } else {
-            self.fraction.parse::<u16>().ok()?
-        };
+        let millis =
+            if self.fraction.is_empty() { 0 } else { self.fraction.parse::<u16>().ok()? };
         Some(seconds * 1000 + u64::from(millis))
     }
 }

@@ -29,11 +29,7 @@ impl Captions {
             self.header
         );
         let shown = millis(period, timescale);
-        for cue in self
-            .runs(&shown)
-            .flatten()
-            .filter(|cue| cue.end_ms > shown.start)
-        {
+        for cue in self.runs(&shown).flatten().filter(|cue| cue.end_ms > shown.start) {
             // Writing to a String cannot fail.
             let _ = write!(text, "{cue}");
         }
@@ -55,9 +51,7 @@ impl Captions {
 
 /// The index of [`Captions`] over `cues` sorted by start.
 pub(super) fn latest_ends(cues: &[Cue]) -> Vec<u64> {
-    cues.chunks(RUN)
-        .filter_map(|run| run.iter().map(|cue| cue.end_ms).max())
-        .collect()
+    cues.chunks(RUN).filter_map(|run| run.iter().map(|cue| cue.end_ms).max()).collect()
 }
 
 /// The milliseconds that a period touches. Cues begin and end on whole milliseconds, so that rounding outwards compares
@@ -76,12 +70,7 @@ impl fmt::Display for Cue {
         if !self.id.is_empty() {
             writeln!(f, "{}", self.id)?;
         }
-        write!(
-            f,
-            "{} {ARROW} {}",
-            Timestamp(self.start_ms),
-            Timestamp(self.end_ms)
-        )?;
+        write!(f, "{} {ARROW} {}", Timestamp(self.start_ms), Timestamp(self.end_ms))?;
         if !self.settings.is_empty() {
             write!(f, " {}", self.settings)?;
         }

@@ -6,14 +6,8 @@
 use super::{ARROW, Cue, Draft, clock::Clock};
 
 /// Tags that mean the same in `WebVTT`: their names in SRT, where case does not matter, and what is written.
-const KEPT_TAGS: [(&str, &str); 6] = [
-    ("b", "<b>"),
-    ("/b", "</b>"),
-    ("i", "<i>"),
-    ("/i", "</i>"),
-    ("u", "<u>"),
-    ("/u", "</u>"),
-];
+const KEPT_TAGS: [(&str, &str); 6] =
+    [("b", "<b>"), ("/b", "</b>"), ("i", "<i>"), ("/i", "</i>"), ("u", "<u>"), ("/u", "</u>")];
 
 /// Reads text with line feeds only; without a line of times there are no cues.
 pub(super) fn parse(text: &str) -> Draft {
@@ -36,8 +30,7 @@ pub(super) fn parse(text: &str) -> Draft {
 /// Whether the line is meant to be times: an arrow, and before it nothing but what times are written with.
 fn is_times(line: &str) -> bool {
     let is_clock = |byte| matches!(byte, b'0'..=b'9' | b':' | b',' | b'.' | b' ' | b'\t');
-    line.split_once(ARROW)
-        .is_some_and(|(before, _)| before.bytes().all(is_clock))
+    line.split_once(ARROW).is_some_and(|(before, _)| before.bytes().all(is_clock))
 }
 
 fn is_number(line: &str) -> bool {
@@ -79,21 +72,14 @@ fn payload(lines: &[&str]) -> String {
         rest = after;
     }
     marked.push_str(rest);
-    let lines: Vec<&str> = marked
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = marked.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("\n")
 }
 
 /// What is written for the markup that `text` begins with, and the text after it.
 fn translate(text: &str) -> (&'static str, &str) {
     if let Some((tag, after)) = enclosed(text, '<', '>') {
-        if let Some((_, kept)) = KEPT_TAGS
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(tag))
-        {
+        if let Some((_, kept)) = KEPT_TAGS.iter().find(|(name, _)| name.eq_ignore_ascii_case(tag)) {
             return (kept, after);
         }
         if is_font(tag) {
@@ -118,11 +104,7 @@ fn translate(text: &str) -> (&'static str, &str) {
 }
 
 fn is_font(tag: &str) -> bool {
-    let name = tag
-        .strip_prefix('/')
-        .unwrap_or(tag)
-        .split_ascii_whitespace()
-        .next();
+    let name = tag.strip_prefix('/').unwrap_or(tag).split_ascii_whitespace().next();
     name.is_some_and(|name| name.eq_ignore_ascii_case("font"))
 }
 

@@ -9,12 +9,8 @@ fn parse(text: impl AsRef<[u8]>) -> Parsed {
 
 /// Every cue as `id|start-end|settings|payload`, and `!n` at the end if n were skipped.
 fn told(parsed: &Parsed) -> Vec<String> {
-    let cue = |c: &Cue| {
-        format!(
-            "{}|{}-{}|{}|{}",
-            c.id, c.start_ms, c.end_ms, c.settings, c.payload
-        )
-    };
+    let cue =
+        |c: &Cue| format!("{}|{}-{}|{}|{}", c.id, c.start_ms, c.end_ms, c.settings, c.payload);
     let skipped = (parsed.skipped > 0).then(|| format!("!{}", parsed.skipped));
     parsed.captions.cues().map(cue).chain(skipped).collect()
 }
@@ -30,31 +26,15 @@ fn reads(cases: &[(&str, &str, &[&str])]) {
 fn webvtt_files_are_cut_into_cues() {
     reads(&[
         ("signature alone", "WEBVTT", &[]),
-        (
-            "title",
-            "WEBVTT - a title\n\n00:01.000 --> 00:02.000\nx",
-            &["|1000-2000||x"],
-        ),
-        (
-            "byte order mark",
-            "\u{FEFF}WEBVTT\n\n00:01.000 --> 00:02.000\nx",
-            &["|1000-2000||x"],
-        ),
+        ("title", "WEBVTT - a title\n\n00:01.000 --> 00:02.000\nx", &["|1000-2000||x"]),
+        ("byte order mark", "\u{FEFF}WEBVTT\n\n00:01.000 --> 00:02.000\nx", &["|1000-2000||x"]),
         (
             "CRLF",
             "WEBVTT\r\n\r\na\r\n00:01.000 --> 00:02.000\r\nx\r\ny\r\n",
             &["a|1000-2000||x\ny"],
         ),
-        (
-            "CR",
-            "WEBVTT\r\r00:01.000 --> 00:02.000\rx\ry\r",
-            &["|1000-2000||x\ny"],
-        ),
-        (
-            "NUL",
-            "WEBVTT\n\n00:01.000 --> 00:02.000\nx\0y",
-            &["|1000-2000||x\u{FFFD}y"],
-        ),
+        ("CR", "WEBVTT\r\r00:01.000 --> 00:02.000\rx\ry\r", &["|1000-2000||x\ny"]),
+        ("NUL", "WEBVTT\n\n00:01.000 --> 00:02.000\nx\0y", &["|1000-2000||x\u{FFFD}y"]),
         (
             "header text, an upstream's map among it",
             "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:900000,LOCAL:00:00:00.000\nKind: captions\n\n00:01.000 --> 00:02.000\nx",
@@ -85,11 +65,7 @@ fn webvtt_files_are_cut_into_cues() {
             "WEBVTT\n\n00:01.000 --> 00:02.000 a --> b\nx",
             &["|1000-2000||x"],
         ),
-        (
-            "without text",
-            "WEBVTT\n\n00:01.000 --> 00:02.000\n\n",
-            &["|1000-2000||"],
-        ),
+        ("without text", "WEBVTT\n\n00:01.000 --> 00:02.000\n\n", &["|1000-2000||"]),
         (
             "no empty line between cues",
             "WEBVTT\n\n00:01.000 --> 00:02.000\nx\n00:03.000 --> 00:04.000\ny",
@@ -110,11 +86,7 @@ fn webvtt_files_are_cut_into_cues() {
             "WEBVTT\n\n1\n00:05.000 --> 00:06.000\na\n\n1\n00:01.000 --> 00:02.000\nb",
             &["1|1000-2000||b", "|5000-6000||a"],
         ),
-        (
-            "STYLE as an id",
-            "WEBVTT\n\nSTYLE\n00:01.000 --> 00:02.000\nx",
-            &["STYLE|1000-2000||x"],
-        ),
+        ("STYLE as an id", "WEBVTT\n\nSTYLE\n00:01.000 --> 00:02.000\nx", &["STYLE|1000-2000||x"]),
     ]);
 }
 
@@ -125,10 +97,7 @@ fn webvtt_times_are_read_to_the_letter() {
         ("00:59.999 --> 59:59.999", Some("|59999-3599999||x")),
         ("1:00:00.000 --> 01:00:00.001", Some("|3600000-3600001||x")),
         ("00:00.000 --> 123:00:00.000", Some("|0-442800000||x")),
-        (
-            "00:00.000 --> 4294967295:00:00.000",
-            Some("|0-15461882262000000||x"),
-        ),
+        ("00:00.000 --> 4294967295:00:00.000", Some("|0-15461882262000000||x")),
         ("00:00.000 --> 4294967296:00:00.000", None),
         ("00:00.000 --> 99999999999999999999999:00:00.000", None),
         ("00:01.000 --> 00:01.000", None),
@@ -149,18 +118,11 @@ fn webvtt_times_are_read_to_the_letter() {
         ("-->", None),
     ];
     for (times, expected) in cases {
-        let parsed = parse(format!(
-            "WEBVTT\n\n{times}\nx\n\n00:00.000 --> 00:10.000\nnext"
-        ));
+        let parsed = parse(format!("WEBVTT\n\n{times}\nx\n\n00:00.000 --> 00:10.000\nnext"));
         let told = told(&parsed);
-        assert!(
-            told.contains(&"|0-10000||next".into()),
-            "{times} cost the next cue"
-        );
+        assert!(told.contains(&"|0-10000||next".into()), "{times} cost the next cue");
         assert_eq!(
-            told.iter()
-                .find(|cue| cue.ends_with("|x"))
-                .map(String::as_str),
+            told.iter().find(|cue| cue.ends_with("|x")).map(String::as_str),
             expected,
             "{times}"
         );
@@ -173,21 +135,9 @@ fn styles_and_regions_are_kept_where_they_are_legal() {
     let cue = "00:01.000 --> 00:02.000\nx\n\n";
     let cases = [
         ("one line", "STYLE\n::cue{}\n\n", "STYLE\n::cue{}\n\n"),
-        (
-            "trailing space",
-            "STYLE \t\n::cue{}\n\n",
-            "STYLE \t\n::cue{}\n\n",
-        ),
-        (
-            "both",
-            "REGION\nid:a\n\n\nSTYLE\na{}\nb{}\n\n",
-            "REGION\nid:a\n\nSTYLE\na{}\nb{}\n\n",
-        ),
-        (
-            "behind a comment",
-            "NOTE x\n\nSTYLE\na{}\n\n",
-            "STYLE\na{}\n\n",
-        ),
+        ("trailing space", "STYLE \t\n::cue{}\n\n", "STYLE \t\n::cue{}\n\n"),
+        ("both", "REGION\nid:a\n\n\nSTYLE\na{}\nb{}\n\n", "REGION\nid:a\n\nSTYLE\na{}\nb{}\n\n"),
+        ("behind a comment", "NOTE x\n\nSTYLE\na{}\n\n", "STYLE\na{}\n\n"),
         ("without a body", "STYLE\n\n::cue{}\n\n", ""),
         ("other words", "STYLES\na{}\n\nSTYLE x\na{}\n\n", ""),
         ("cut by an arrow", "STYLE\na{}\n/* --> */\n\n", ""),
@@ -204,9 +154,7 @@ fn styles_and_regions_are_kept_where_they_are_legal() {
 #[test]
 fn what_every_segment_repeats_is_bounded() {
     let large = format!("STYLE\n/*{}*/\n\n", "x".repeat(MAX_HEADER));
-    let parsed = parse(format!(
-        "WEBVTT\n\n{large}STYLE\na{{}}\n\n00:01.000 --> 00:02.000\nx"
-    ));
+    let parsed = parse(format!("WEBVTT\n\n{large}STYLE\na{{}}\n\n00:01.000 --> 00:02.000\nx"));
     assert_eq!(&*parsed.captions.header, "STYLE\na{}\n\n");
     assert_eq!(parsed.captions.len(), 1);
 }
@@ -232,22 +180,15 @@ fn cues_are_bounded() {
 #[test]
 fn text_in_other_encodings_is_read() {
     let srt = "1\n00:00:01,000 --> 00:00:02,000\nzażółć \u{1F642}";
-    let little = [0xFF, 0xFE]
-        .into_iter()
-        .chain(srt.encode_utf16().flat_map(u16::to_le_bytes));
-    let big = [0xFE, 0xFF]
-        .into_iter()
-        .chain(srt.encode_utf16().flat_map(u16::to_be_bytes));
+    let little = [0xFF, 0xFE].into_iter().chain(srt.encode_utf16().flat_map(u16::to_le_bytes));
+    let big = [0xFE, 0xFF].into_iter().chain(srt.encode_utf16().flat_map(u16::to_be_bytes));
     for bytes in [little.collect::<Vec<u8>>(), big.collect()] {
         assert_eq!(told(&parse(bytes)), ["|1000-2000||zażółć \u{1F642}"]);
     }
     let latin = b"WEBVTT\n\n\xE9\n00:01.000 --> 00:02.000\ncaf\xE9 \xC3\xA9";
     assert_eq!(told(&parse(latin)), ["\u{FFFD}|1000-2000||caf\u{FFFD} é"]);
     let half_a_pair = b"\xFF\xFE1\0\n\x000";
-    assert_eq!(
-        Captions::parse(half_a_pair).unwrap_err(),
-        NotCaptions::Unrecognised
-    );
+    assert_eq!(Captions::parse(half_a_pair).unwrap_err(), NotCaptions::Unrecognised);
 }
 
 #[test]
@@ -286,11 +227,7 @@ fn srt_files_are_cut_into_cues() {
              7\n00:00:05,000 --> 00:00:06,000\nf",
             &["|5000-6000||f", "!6"],
         ),
-        (
-            "minutes first",
-            "01:02,003 --> 01:03,000\na",
-            &["|62003-63000||a"],
-        ),
+        ("minutes first", "01:02,003 --> 01:03,000\na", &["|62003-63000||a"]),
     ]);
 }
 
@@ -322,30 +259,15 @@ fn what_is_not_captions_is_told_apart() {
     let cases: [(&str, &[u8], NotCaptions); 8] = [
         ("nothing", b"", NotCaptions::Empty),
         ("white space", b"\xEF\xBB\xBF \r\n\t\n", NotCaptions::Empty),
-        (
-            "a page",
-            b"\n<!DOCTYPE html><title>404 --> sorry</title>",
-            NotCaptions::Markup,
-        ),
+        ("a page", b"\n<!DOCTYPE html><title>404 --> sorry</title>", NotCaptions::Markup),
         ("TTML", b"<?xml version=\"1.0\"?><tt/>", NotCaptions::Markup),
         ("JSON", b"{\"error\":\"no\"}", NotCaptions::Unrecognised),
         ("no signature", b"WEBVTTX\n", NotCaptions::Unrecognised),
-        (
-            "audio",
-            b"ID3\x04\x00\x00\xFF\xFB\x90\x00",
-            NotCaptions::Unrecognised,
-        ),
-        (
-            "only bad SRT",
-            b"1\n00:00:02,000 --> 00:00:01,000\nx",
-            NotCaptions::Unrecognised,
-        ),
+        ("audio", b"ID3\x04\x00\x00\xFF\xFB\x90\x00", NotCaptions::Unrecognised),
+        ("only bad SRT", b"1\n00:00:02,000 --> 00:00:01,000\nx", NotCaptions::Unrecognised),
     ];
     for (name, bytes, expected) in cases {
         assert_eq!(Captions::parse(bytes).unwrap_err(), expected, "{name}");
-        assert!(
-            expected.to_string().starts_with("the captions are "),
-            "{name}"
-        );
+        assert!(expected.to_string().starts_with("the captions are "), "{name}");
     }
 }

@@ -14,10 +14,7 @@ pub(super) fn is_signed(text: &str) -> bool {
 /// Reads signed text with line feeds only. Comments and the text of the header are left out.
 pub(super) fn parse(text: &str) -> Draft {
     let mut lines = text.split('\n').skip(1).peekable();
-    while lines
-        .next_if(|line| !line.is_empty() && !line.contains(ARROW))
-        .is_some()
-    {}
+    while lines.next_if(|line| !line.is_empty() && !line.contains(ARROW)).is_some() {}
 
     let mut draft = Draft::default();
     while let Some(block) = next_block(&mut lines) {
@@ -55,10 +52,7 @@ fn next_block<'a>(lines: &mut Peekable<impl Iterator<Item = &'a str>>) -> Option
         may_have_id = false;
     }
     let is_whole = lines.peek().is_none_or(|line| line.is_empty());
-    Some(Block {
-        lines: block,
-        is_whole,
-    })
+    Some(Block { lines: block, is_whole })
 }
 
 /// Whether a block that begins with this line belongs before the first cue, and into every segment.
@@ -70,11 +64,7 @@ fn cue(id: &str, times: &str, payload: &[&str]) -> Option<Cue> {
     let (start_ms, rest) = timestamp(times)?;
     let (end_ms, rest) = timestamp(rest.trim_ascii_start().strip_prefix(ARROW)?)?;
     // Players with a simpler reader could take a second arrow for times.
-    let settings = if rest.contains(ARROW) {
-        ""
-    } else {
-        rest.trim_ascii()
-    };
+    let settings = if rest.contains(ARROW) { "" } else { rest.trim_ascii() };
     Some(Cue {
         start_ms,
         end_ms,
@@ -88,11 +78,7 @@ fn cue(id: &str, times: &str, payload: &[&str]) -> Option<Cue> {
 /// hours, or `mm:ss.ttt`.
 fn timestamp(text: &str) -> Option<(u64, &str)> {
     let (clock, rest) = Clock::read(text.trim_ascii_start(), &['.'])?;
-    let widths = [
-        clock.minutes.len(),
-        clock.seconds.len(),
-        clock.fraction.len(),
-    ];
+    let widths = [clock.minutes.len(), clock.seconds.len(), clock.fraction.len()];
     (widths == [2, 2, 3]).then_some(())?;
     Some((clock.millis()?, rest))
 }

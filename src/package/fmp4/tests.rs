@@ -57,10 +57,7 @@ fn a_hostile_count_is_refused() {
     let mut segment = segment(1, 0, &frames(&[vec![1; 100]])).to_vec();
     for count in [u32::MAX, u32::MAX / 4, u32::MAX / 4 + 1, 1 << 30, 0, 2] {
         segment[80..84].copy_from_slice(&count.to_be_bytes());
-        assert!(
-            frame_count(&segment).is_err() && read(&segment).is_err(),
-            "{count}"
-        );
+        assert!(frame_count(&segment).is_err() && read(&segment).is_err(), "{count}");
     }
 }
 

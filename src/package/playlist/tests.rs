@@ -5,27 +5,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-const A0: Track = Track {
-    kind: Kind::Audio,
-    index: 0,
-};
-const S0: Track = Track {
-    kind: Kind::Subtitles,
-    index: 0,
-};
+const A0: Track = Track { kind: Kind::Audio, index: 0 };
+const S0: Track = Track { kind: Kind::Subtitles, index: 0 };
 
-const CAPTIONS: Subtitles = Subtitles {
-    track: S0,
-    name: "English",
-    language: "en",
-};
+const CAPTIONS: Subtitles = Subtitles { track: S0, name: "English", language: "en" };
 
-const AUDIO: Variant = Variant {
-    track: A0,
-    bandwidth: 160_000,
-    average_bandwidth: 131_000,
-    codecs: "mp4a.40.2",
-};
+const AUDIO: Variant =
+    Variant { track: A0, bandwidth: 160_000, average_bandwidth: 131_000, codecs: "mp4a.40.2" };
 
 fn table(seconds: u64) -> SegmentTable {
     SegmentTable::audio(seconds * 44_100 / 1024, 44_100, Duration::from_secs(5))
@@ -47,9 +33,7 @@ fn parse_index(playlist: &str) -> m3u8_rs::MasterPlaylist {
 
 /// The EXTINF values in microseconds.
 fn micros(playlist: &str) -> Vec<u64> {
-    let durations = playlist
-        .lines()
-        .filter_map(|line| line.strip_prefix("#EXTINF:"));
+    let durations = playlist.lines().filter_map(|line| line.strip_prefix("#EXTINF:"));
     durations
         .map(|line| {
             let (seconds, fraction) = line.strip_suffix(',').unwrap().split_once('.').unwrap();
@@ -74,12 +58,9 @@ fn a_media_playlist() {
 #[test]
 fn another_reader_reads_it() {
     let table = table(600);
-    for (track, format, version) in [
-        (A0, Format::M4s, 6),
-        (A0, Format::Aac, 3),
-        (A0, Format::Ts, 3),
-        (S0, Format::Vtt, 3),
-    ] {
+    for (track, format, version) in
+        [(A0, Format::M4s, 6), (A0, Format::Aac, 3), (A0, Format::Ts, 3), (S0, Format::Vtt, 3)]
+    {
         let text = media(&table, track, format, Query::default());
         let read = parse_media(&text);
         assert_eq!(read.version, Some(version));
@@ -90,21 +71,10 @@ fn another_reader_reads_it() {
         assert_eq!(read.segments.len(), table.len() as usize);
         assert_eq!(read.segments[0].map.is_some(), version == 6);
         for (n, segment) in (0..).zip(&read.segments) {
-            assert_eq!(
-                segment.uri.parse::<File>().unwrap(),
-                File::Segment(track, n, format)
-            );
+            assert_eq!(segment.uri.parse::<File>().unwrap(), File::Segment(track, n, format));
         }
-        let longest = read
-            .segments
-            .iter()
-            .map(|segment| segment.duration)
-            .fold(0.0, f32::max);
-        let longest = if version == 6 {
-            longest.round()
-        } else {
-            longest.ceil()
-        };
+        let longest = read.segments.iter().map(|segment| segment.duration).fold(0.0, f32::max);
+        let longest = if version == 6 { longest.round() } else { longest.ceil() };
         assert_eq!(read.target_duration, longest as u64);
     }
 }
@@ -135,10 +105,7 @@ fn a_multivariant_playlist() {
 
 #[test]
 fn every_uri_carries_the_query() {
-    let query = Query {
-        container: Some(Container::Aac),
-        token: Some("e.y-_~"),
-    };
+    let query = Query { container: Some(Container::Aac), token: Some("e.y-_~") };
     let carried = "?container=aac&token=e.y-_~";
     let texts = [
         index(&[AUDIO], &[CAPTIONS], query),
@@ -146,18 +113,11 @@ fn every_uri_carries_the_query() {
         media(&table(20), S0, Format::Vtt, query),
     ];
     for text in texts {
-        let in_tags = text
-            .split('"')
-            .filter(|part| part.contains(".m3u8") || part.contains(".mp4"));
+        let in_tags =
+            text.split('"').filter(|part| part.contains(".m3u8") || part.contains(".mp4"));
         let on_lines = text.lines().filter(|line| !line.starts_with('#'));
-        let uris: Vec<_> = in_tags
-            .filter(|part| !part.contains('\n'))
-            .chain(on_lines)
-            .collect();
-        assert!(
-            uris.len() >= 2 && uris.iter().all(|uri| uri.ends_with(carried)),
-            "{text}"
-        );
+        let uris: Vec<_> = in_tags.filter(|part| !part.contains('\n')).chain(on_lines).collect();
+        assert!(uris.len() >= 2 && uris.iter().all(|uri| uri.ends_with(carried)), "{text}");
     }
 }
 
@@ -166,10 +126,7 @@ fn queries() {
     let query = |container, token| Query { container, token }.to_string();
     assert_eq!(query(None, None), "");
     assert_eq!(query(Some(Container::Ts), None), "?container=ts");
-    assert_eq!(
-        query(None, Some("a b\"\n&#%/\u{e9}")),
-        "?token=a%20b%22%0A%26%23%25%2F%C3%A9"
-    );
+    assert_eq!(query(None, Some("a b\"\n&#%/\u{e9}")), "?token=a%20b%22%0A%26%23%25%2F%C3%A9");
 }
 
 proptest! {
@@ -211,10 +168,7 @@ proptest! {
 
 #[test]
 fn names_keep_what_they_may() {
-    let captions = Subtitles {
-        name: "\"Fran\u{e7}ais\", \r\n#EXT\t\u{85}",
-        ..CAPTIONS
-    };
+    let captions = Subtitles { name: "\"Fran\u{e7}ais\", \r\n#EXT\t\u{85}", ..CAPTIONS };
     let text = index(&[AUDIO], &[captions], Query::default());
     assert!(text.contains("NAME=\"Fran\u{e7}ais, #EXT\","), "{text}");
 }

@@ -20,15 +20,8 @@ fn packets(stream: &[u8]) -> impl Iterator<Item = Packet<'_>> {
         assert_eq!(packet[0], 0x47);
         assert_eq!(packet[1] & 0xa0, 0, "no error, no priority");
         let has_adaptation = packet[3] & 0x20 != 0;
-        assert!(
-            packet[3] & 0x10 != 0,
-            "every packet has a payload, and so counts"
-        );
-        let adaptation = if has_adaptation {
-            1 + usize::from(packet[4])
-        } else {
-            0
-        };
+        assert!(packet[3] & 0x10 != 0, "every packet has a payload, and so counts");
+        let adaptation = if has_adaptation { 1 + usize::from(packet[4]) } else { 0 };
         let clock = (adaptation > 1 && packet[5] & 0x10 != 0).then(|| {
             let base = u32::from_be_bytes(packet[6..10].try_into().unwrap());
             u64::from(base) << 1 | u64::from(packet[10] >> 7)
@@ -56,14 +49,9 @@ fn pes_of(stream: &[u8]) -> Vec<(u64, u64, Vec<u8>)> {
     }
     let read = |(clock, bytes): (u64, Vec<u8>)| {
         assert_eq!(bytes[..4], [0, 0, 1, 0xc0]);
-        assert_eq!(
-            usize::from(u16::from_be_bytes([bytes[4], bytes[5]])),
-            bytes.len() - 6
-        );
+        assert_eq!(usize::from(u16::from_be_bytes([bytes[4], bytes[5]])), bytes.len() - 6);
         assert_eq!(bytes[6..9], [0x84, 0x80, 5]);
-        let bits = bytes[9..14]
-            .iter()
-            .fold(0, |bits, &byte| bits << 8 | u64::from(byte));
+        let bits = bytes[9..14].iter().fold(0, |bits, &byte| bits << 8 | u64::from(byte));
         assert_eq!(bits & 0xf1_0001_0001, 0x21_0001_0001, "the marker bits");
         let pts = bits >> 3 & 7 << 30 | bits >> 2 & 0x7fff << 15 | bits >> 1 & 0x7fff;
         (clock, pts, bytes[14..].to_vec())
@@ -74,23 +62,15 @@ fn pes_of(stream: &[u8]) -> Vec<(u64, u64, Vec<u8>)> {
 fn crc(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| {
-            if crc >> 31 == 1 {
-                crc << 1 ^ 0x04c1_1db7
-            } else {
-                crc << 1
-            }
+            if crc >> 31 == 1 { crc << 1 ^ 0x04c1_1db7 } else { crc << 1 }
         })
     })
 }
 
 #[test]
 fn time_zero_is_at_ten_seconds() {
-    for (rate, first) in [
-        (8_000, 888_480),
-        (22_050, 895_820),
-        (44_100, 897_910),
-        (48_000, 898_080),
-    ] {
+    for (rate, first) in [(8_000, 888_480), (22_050, 895_820), (44_100, 897_910), (48_000, 898_080)]
+    {
         let config = AudioConfig::new(rate, 2).unwrap();
         assert_eq!(pts(config, 0), first);
         assert_eq!(pts(config, 1), BASE_PTS);
@@ -121,10 +101,8 @@ fn tables_say_where_the_track_is() {
     frames.push_silence(config, 3).unwrap();
     for n in [0, 1, 15, 16, 4_000_000_007] {
         let stream = segment(config, n, 0, &frames);
-        let tables: Vec<_> = packets(&stream)
-            .take(2)
-            .map(|p| (p.pid, p.counter, p.starts))
-            .collect();
+        let tables: Vec<_> =
+            packets(&stream).take(2).map(|p| (p.pid, p.counter, p.starts)).collect();
         let counter = (n % 16) as u8;
         assert_eq!(tables, [(0, counter, true), (PROGRAM, counter, true)]);
         assert!(packets(&stream).skip(2).all(|packet| packet.pid == AUDIO));

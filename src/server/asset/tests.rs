@@ -33,10 +33,7 @@ fn get(asset: Asset, request: &[(&'static str, &str)]) -> Reply {
 }
 
 fn header<'r>(reply: &'r Reply, name: &str) -> &'r str {
-    reply
-        .headers()
-        .get(name)
-        .map_or("", |value| value.to_str().unwrap())
+    reply.headers().get(name).map_or("", |value| value.to_str().unwrap())
 }
 
 #[test]
@@ -47,10 +44,7 @@ fn a_whole_file() {
     assert_eq!(header(&reply, "content-type"), "audio/mp4");
     assert_eq!(header(&reply, "etag"), "\"a,b\"");
     assert_eq!(header(&reply, "accept-ranges"), "bytes");
-    assert_eq!(
-        header(&reply, "cache-control"),
-        "private, immutable, max-age=149"
-    );
+    assert_eq!(header(&reply, "cache-control"), "private, immutable, max-age=149");
     assert_eq!(header(&reply, "vary"), "");
 }
 
@@ -60,12 +54,7 @@ fn ranges() {
         ("bytes=0-0", 206, "0", "bytes 0-0/10"),
         ("bytes=2-5", 206, "2345", "bytes 2-5/10"),
         ("bytes=7-", 206, "789", "bytes 7-9/10"),
-        (
-            "bytes=7-99999999999999999999999",
-            206,
-            "789",
-            "bytes 7-9/10",
-        ),
+        ("bytes=7-99999999999999999999999", 206, "789", "bytes 7-9/10"),
         ("bytes=-3", 206, "789", "bytes 7-9/10"),
         ("bytes=-99", 206, "0123456789", "bytes 0-9/10"),
         ("Bytes= 1-1", 206, "1", "bytes 1-1/10"),
@@ -97,15 +86,9 @@ fn ranges() {
 
 #[test]
 fn no_range_of_nothing() {
-    let empty = Asset {
-        bytes: Bytes::new(),
-        ..segment()
-    };
+    let empty = Asset { bytes: Bytes::new(), ..segment() };
     assert_eq!(get(empty, &[("range", "bytes=-1")]).status(), 416);
-    let empty = Asset {
-        bytes: Bytes::new(),
-        ..segment()
-    };
+    let empty = Asset { bytes: Bytes::new(), ..segment() };
     assert_eq!(get(empty, &[("range", "bytes=0-0")]).status(), 416);
 }
 
@@ -132,54 +115,26 @@ fn a_range_only_of_what_is_known() {
 
 #[test]
 fn not_modified() {
-    for list in [
-        "\"a,b\"",
-        "W/\"a,b\"",
-        "*",
-        "\"x\", W/\"a,b\"",
-        "\"x\",\"y\" , \"a,b\"",
-    ] {
-        let reply = get(
-            segment(),
-            &[("if-none-match", list), ("range", "bytes=0-1")],
-        );
+    for list in ["\"a,b\"", "W/\"a,b\"", "*", "\"x\", W/\"a,b\"", "\"x\",\"y\" , \"a,b\""] {
+        let reply = get(segment(), &[("if-none-match", list), ("range", "bytes=0-1")]);
         assert_eq!(reply.status(), 304, "{list}");
         assert_eq!(header(&reply, "etag"), "\"a,b\"");
-        assert_eq!(
-            header(&reply, "cache-control"),
-            "private, immutable, max-age=149"
-        );
+        assert_eq!(header(&reply, "cache-control"), "private, immutable, max-age=149");
         assert!(reply.body().is_empty());
     }
     for list in ["\"x\"", "a,b", "\"a,b", "\"a\",\"b\"", "", "\"", "\"x\" *"] {
-        assert_eq!(
-            get(segment(), &[("if-none-match", list)]).status(),
-            200,
-            "{list}"
-        );
+        assert_eq!(get(segment(), &[("if-none-match", list)]).status(), 200, "{list}");
     }
-    let reply = get(
-        segment(),
-        &[("if-none-match", "\"x\""), ("if-none-match", "\"a,b\"")],
-    );
+    let reply = get(segment(), &[("if-none-match", "\"x\""), ("if-none-match", "\"a,b\"")]);
     assert_eq!(reply.status(), 304);
 }
 
 #[test]
 fn gzip_for_those_who_take_it() {
-    for accepted in [
-        "gzip",
-        "GZIP",
-        "br, gzip;q=0.5",
-        "*",
-        "identity;q=0.5, *;q=0.1",
-        "x-gzip",
-        "gzip; q=1",
-    ] {
-        let reply = get(
-            playlist(),
-            &[("accept-encoding", accepted), ("range", "bytes=0-0")],
-        );
+    for accepted in
+        ["gzip", "GZIP", "br, gzip;q=0.5", "*", "identity;q=0.5, *;q=0.1", "x-gzip", "gzip; q=1"]
+    {
+        let reply = get(playlist(), &[("accept-encoding", accepted), ("range", "bytes=0-0")]);
         assert_eq!(
             (reply.status(), reply.body().as_ref()),
             (StatusCode::OK, &b"zip"[..]),
@@ -190,15 +145,7 @@ fn gzip_for_those_who_take_it() {
         assert_eq!(header(&reply, "vary"), "Accept-Encoding");
         assert_eq!(header(&reply, "cache-control"), "private, no-cache");
     }
-    for accepted in [
-        "",
-        "br",
-        "gzip;q=0",
-        "gzip;q=0.000, *",
-        "*;q=0",
-        "gzip;q=x",
-        "identity",
-    ] {
+    for accepted in ["", "br", "gzip;q=0", "gzip;q=0.000, *", "*;q=0", "gzip;q=x", "identity"] {
         let reply = get(playlist(), &[("accept-encoding", accepted)]);
         assert_eq!(reply.body(), "0123456789", "{accepted}");
         assert_eq!(header(&reply, "content-encoding"), "");
@@ -208,10 +155,7 @@ fn gzip_for_those_who_take_it() {
 
 #[test]
 fn each_variant_has_its_validator() {
-    let zipped = [
-        ("accept-encoding", "gzip"),
-        ("if-none-match", "\"a,b-gzip\""),
-    ];
+    let zipped = [("accept-encoding", "gzip"), ("if-none-match", "\"a,b-gzip\"")];
     assert_eq!(get(playlist(), &zipped).status(), 304);
     assert_eq!(get(playlist(), &zipped[1..]).status(), 200);
 }

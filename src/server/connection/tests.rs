@@ -34,11 +34,7 @@ async fn reply(link: &Link, request: Request<Incoming>) -> Response<Body> {
 fn connect() -> (DuplexStream, JoinHandle<(Option<u16>, bool)>) {
     let (client, server) = duplex(1024);
     let task = tokio::spawn(async move {
-        let patience = Patience {
-            header: seconds(10),
-            idle: seconds(90),
-            write: seconds(60),
-        };
+        let patience = Patience { header: seconds(10), idle: seconds(90), write: seconds(60) };
         let refusals = Arc::new(Refusals {
             timeout: Bytes::from_static(b"our 408"),
             malformed: Bytes::from_static(b"our 400"),
@@ -52,10 +48,8 @@ fn connect() -> (DuplexStream, JoinHandle<(Option<u16>, bool)>) {
             async { Ok::<_, Infallible>(reply(&link, request).await) }
         });
         let mut http = http1::Builder::new();
-        let ended = http
-            .max_buf_size(16 * 1024)
-            .serve_connection(TokioIo::new(guard), service)
-            .await;
+        let ended =
+            http.max_buf_size(16 * 1024).serve_connection(TokioIo::new(guard), service).await;
         (link.refused(), ended.is_ok())
     });
     (client, task)
@@ -141,10 +135,7 @@ async fn the_second_head_has_its_own_time() {
 #[tokio::test(start_paused = true)]
 async fn a_reply_in_the_making_has_no_limit() {
     let (mut client, _task) = connect();
-    client
-        .write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    client.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     read_to(&mut client, "late").await;
     let begun = Instant::now();
     assert_eq!(rest(&mut client).await, "");
@@ -155,10 +146,7 @@ async fn a_reply_in_the_making_has_no_limit() {
 async fn who_does_not_read_is_dropped() {
     let (mut client, task) = connect();
     let begun = Instant::now();
-    client
-        .write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    client.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     assert!(!task.await.unwrap().1);
     assert_eq!(begun.elapsed().as_secs(), 60);
 }
@@ -166,10 +154,7 @@ async fn who_does_not_read_is_dropped() {
 #[tokio::test(start_paused = true)]
 async fn who_reads_slowly_is_not() {
     let (mut client, task) = connect();
-    client
-        .write_all(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        .await
-        .unwrap();
+    client.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut read = Vec::new();
     while client.read_buf(&mut read).await.unwrap() > 0 {
         sleep(seconds(50)).await;
@@ -208,10 +193,7 @@ async fn refused_after_a_good_request() {
 #[tokio::test(start_paused = true)]
 async fn http2_is_shown_the_door() {
     let (mut client, task) = connect();
-    client
-        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        .await
-        .unwrap();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
     assert_eq!(rest(&mut client).await, "");
     assert!(!task.await.unwrap().1);
 }
@@ -220,17 +202,27 @@ async fn http2_is_shown_the_door() {
 async fn an_abandoned_body_does_not_destroy_the_reply() {
     let (client, task) = connect();
     let (mut from, mut to) = tokio::io::split(client);
-    to.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n")
-        .await
-        .unwrap();
+    to.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n").await.unwrap();
     // The whole body leaves, though nobody wanted it, before the reply is read.
-    to.write_all(&[0; 200_000]).await.unwrap();
+    to.write_all(&vec![0; 200_000]).await.unwrap();
     let mut reply = String::new();
     from.read_to_string(&mut reply).await.unwrap();
     assert!(reply.ends_with("here"), "{reply}");
     let begun = Instant::now();
     assert_eq!(task.await.unwrap().0, None);
     assert!(begun.elapsed() <= LINGER.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_after_an_abandoned_body_has_its_own_time() {
+    let (mut client, task) = connect();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc").await.unwrap();
+    read_to(&mut client, "here").await;
+    let begun = Instant::now();
+    client.write_all(b"G").await.unwrap();
+    assert_eq!(rest(&mut client).await, "our 408");
+    assert_eq!(begun.elapsed().as_secs(), 10);
+    assert_eq!(task.await.unwrap().0, Some(408));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,10 @@ use super::*;
 
 const RID: &str = "6f1d2c1a-8a52-4c1e-9a57-0d7d5a0a1b2c";
 
-fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+type Field = (&'static str, &'static str);
+type Found = std::result::Result<Option<&'static str>, ()>;
+
+fn headers(list: &[Field]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in list {
         headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
@@ -16,21 +19,9 @@ fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
 fn paths() {
     let rid: Uuid = RID.parse().unwrap();
     let cases = [
-        (
-            format!("/hls/{RID}"),
-            Target::Stream(rid, false),
-            Route::Playlist,
-        ),
-        (
-            format!("/hls/{RID}/"),
-            Target::Stream(rid, true),
-            Route::Playlist,
-        ),
-        (
-            format!("/hls/{RID}/index.m3u8"),
-            Target::File(rid, File::Index),
-            Route::Playlist,
-        ),
+        (format!("/hls/{RID}"), Target::Stream(rid, false), Route::Playlist),
+        (format!("/hls/{RID}/"), Target::Stream(rid, true), Route::Playlist),
+        (format!("/hls/{RID}/index.m3u8"), Target::File(rid, File::Index), Route::Playlist),
         (
             format!("/hls/{RID}/s0.m3u8"),
             Target::File(rid, "s0.m3u8".parse().unwrap()),
@@ -84,30 +75,18 @@ fn paths() {
 
 #[test]
 fn tokens_in_headers() {
-    let cases: [(&[(&'static str, &str)], Result<Option<&str>, ()>); 15] = [
+    let cases: [(&[Field], Found); 15] = [
         (&[], Ok(None)),
         (&[("x-gostreamer-token", "a.b.c")], Ok(Some("a.b.c"))),
         (&[("x-gostreamer-token", "a, a,a")], Ok(Some("a"))),
-        (
-            &[("x-gostreamer-token", "a"), ("x-gostreamer-token", "a")],
-            Ok(Some("a")),
-        ),
+        (&[("x-gostreamer-token", "a"), ("x-gostreamer-token", "a")], Ok(Some("a"))),
         (&[("x-gostreamer-token", "a, b")], Err(())),
-        (
-            &[("x-gostreamer-token", "a"), ("x-gostreamer-token", "b")],
-            Err(()),
-        ),
+        (&[("x-gostreamer-token", "a"), ("x-gostreamer-token", "b")], Err(())),
         (&[("x-gostreamer-token", "")], Ok(Some(""))),
-        (
-            &[("x-gostreamer-token", ""), ("authorization", "Bearer a")],
-            Ok(Some("")),
-        ),
+        (&[("x-gostreamer-token", ""), ("authorization", "Bearer a")], Ok(Some(""))),
         (&[("x-gostreamer-token", ", a")], Ok(Some("a"))),
         (&[("x-gostreamer-token", "\u{e4}")], Err(())),
-        (
-            &[("x-gostreamer-token", "a"), ("authorization", "Bearer b")],
-            Ok(Some("a")),
-        ),
+        (&[("x-gostreamer-token", "a"), ("authorization", "Bearer b")], Ok(Some("a"))),
         (&[("authorization", "bearer  b ")], Ok(Some("b"))),
         (&[("authorization", "Basic b")], Ok(None)),
         (&[("authorization", "Bearer")], Ok(Some(""))),
@@ -153,10 +132,7 @@ fn redirects_are_relative_to_what_was_asked_for() {
         assert_eq!(reply.status(), 308);
         reply.headers()[LOCATION].to_str().unwrap().to_owned()
     };
-    assert_eq!(
-        location(false, "/hls/x?token=t&a=%20"),
-        format!("{RID}/index.m3u8?token=t&a=%20")
-    );
+    assert_eq!(location(false, "/hls/x?token=t&a=%20"), format!("{RID}/index.m3u8?token=t&a=%20"));
     assert_eq!(location(true, "/hls/x/"), "index.m3u8");
 }
 

@@ -75,25 +75,14 @@ impl Config {
         let channels = channels(configuration)?;
         match doubled {
             None if !said && core <= IMPLICIT => None,
-            None => Some(Self {
-                object,
-                rate: core,
-                channels,
-                frame: FRAME,
-            }),
-            Some((29, rate)) if channels == 1 && rate == core * 2 => Some(Self {
-                object: 29,
-                rate,
-                channels: 2,
-                frame: FRAME * 2,
-            }),
+            None => Some(Self { object, rate: core, channels, frame: FRAME }),
+            Some((29, rate)) if channels == 1 && rate == core * 2 => {
+                Some(Self { object: 29, rate, channels: 2, frame: FRAME * 2 })
+            }
             // Parametric stereo may hide in mono.
-            Some((5, rate)) if channels > 1 && rate == core * 2 => Some(Self {
-                object: 5,
-                rate,
-                channels,
-                frame: FRAME * 2,
-            }),
+            Some((5, rate)) if channels > 1 && rate == core * 2 => {
+                Some(Self { object: 5, rate, channels, frame: FRAME * 2 })
+            }
             Some(_) => None,
         }
     }
@@ -135,19 +124,10 @@ mod tests {
         let told =
             |bytes: &[u8]| Config::read(bytes).map(|c| (c.object, c.rate, c.channels, c.frame));
         assert_eq!(told(&[0x12, 0x10]), Some((2, 44_100, 2, 1_024)));
-        assert_eq!(
-            told(&[0x12, 0x10, 0x56, 0xe5, 0x00]),
-            Some((2, 44_100, 2, 1_024))
-        );
+        assert_eq!(told(&[0x12, 0x10, 0x56, 0xe5, 0x00]), Some((2, 44_100, 2, 1_024)));
         assert_eq!(told(&[0x15, 0x88]), None, "8 kHz may be HE-AAC");
-        assert_eq!(
-            told(&[0x15, 0x88, 0x56, 0xe5, 0x00]),
-            Some((2, 8_000, 1, 1_024))
-        );
-        assert_eq!(
-            told(&[0x13, 0x90, 0x56, 0xe5, 0xa0]),
-            Some((5, 44_100, 2, 2_048))
-        );
+        assert_eq!(told(&[0x15, 0x88, 0x56, 0xe5, 0x00]), Some((2, 8_000, 1, 1_024)));
+        assert_eq!(told(&[0x13, 0x90, 0x56, 0xe5, 0xa0]), Some((5, 44_100, 2, 2_048)));
         assert_eq!(told(&[0x2b, 0x92, 0x08, 0x00]), Some((5, 44_100, 2, 2_048)));
         assert_eq!(told(&[]), None);
         assert_eq!(told(&[0xff; 8]), None);

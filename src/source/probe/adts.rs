@@ -71,9 +71,7 @@ pub(super) fn facts(input: &Input<'_>, start: u64) -> Result<Facts, Stop> {
     }
     Ok(Facts {
         container: Container::Adts,
-        codec: Codec::Aac {
-            object: first.object,
-        },
+        codec: Codec::Aac { object: first.object },
         rate: first.rate,
         channels: first.channels,
         samples: frames * aac::FRAME,

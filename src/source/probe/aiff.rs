@@ -90,10 +90,8 @@ impl Common {
 fn extended(exponent: u16, mantissa: u64) -> Option<u32> {
     let shift = u32::from(16_383u16.checked_add(63)?.checked_sub(exponent)?);
     let whole = mantissa.checked_shr(shift)?;
-    let half = shift
-        .checked_sub(1)
-        .and_then(|bit| mantissa.checked_shr(bit))
-        .map_or(0, |bit| bit & 1);
+    let half =
+        shift.checked_sub(1).and_then(|bit| mantissa.checked_shr(bit)).map_or(0, |bit| bit & 1);
     u32::try_from(whole + half).ok()
 }
 

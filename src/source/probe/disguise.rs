@@ -55,10 +55,7 @@ pub(super) fn name(head: &[u8]) -> Option<&'static str> {
 
 /// What kind of text `head` begins, if it is text.
 fn text(head: &[u8]) -> Option<&'static str> {
-    let body = head
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(head)
-        .trim_ascii_start();
+    let body = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     let start = String::from_utf8_lossy(body).to_ascii_lowercase();
     // A playlist is named as such even when what follows is not text: ffmpeg would read it as one.
     if let Some((magic, found)) = TEXTS.iter().find(|(magic, _)| start.starts_with(magic)) {
@@ -79,8 +76,7 @@ fn printable(bytes: &[u8]) -> bool {
         }
         Err(_) => return false,
     };
-    text.chars()
-        .all(|c| !c.is_control() || matches!(c, '\t' | '\n' | '\r' | '\x0c'))
+    text.chars().all(|c| !c.is_control() || matches!(c, '\t' | '\n' | '\r' | '\x0c'))
 }
 
 #[cfg(test)]
@@ -91,10 +87,7 @@ mod tests {
     fn disguises_are_named() {
         let cases: &[(&[u8], Option<&str>)] = &[
             (b"#EXTM3U\n#EXT-X-VERSION:3\n", Some("an HLS playlist")),
-            (
-                b"\xef\xbb\xbf\r\n#EXTM3U\xff\xfb\x90",
-                Some("an HLS playlist"),
-            ),
+            (b"\xef\xbb\xbf\r\n#EXTM3U\xff\xfb\x90", Some("an HLS playlist")),
             (b"ffconcat version 1.0\nfile x", Some("a concat script")),
             (b"<?xml version='1.0'?><MPD xmlns=", Some("a DASH manifest")),
             (b"<?xml version='1.0'?><rss>", Some("an XML document")),

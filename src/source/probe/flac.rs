@@ -76,10 +76,7 @@ fn last_sample(input: &Input<'_>, info: &StreamInfo) -> Result<Option<u64>, Stop
         let (start, size) = frame(bytes, info.block)?;
         Some((bytes, start + size))
     });
-    Ok(frames
-        .take(TRIES)
-        .find(|(bytes, _)| crc16(bytes) == 0)
-        .map(|(_, samples)| samples))
+    Ok(frames.take(TRIES).find(|(bytes, _)| crc16(bytes) == 0).map(|(_, samples)| samples))
 }
 
 /// Start and size in samples of the frame that starts here; None if none does (RFC 9639 section 9.1).
@@ -114,11 +111,7 @@ pub(super) fn frame(frame: &[u8], block: u16) -> Option<(u64, u64)> {
     if b3 & 1 != 0 || crc8(frame.get(..=at)?) != 0 {
         return None;
     }
-    let start = if b1 == 0xf9 {
-        number
-    } else {
-        number * u64::from(block)
-    };
+    let start = if b1 == 0xf9 { number } else { number * u64::from(block) };
     Some((start, size))
 }
 
@@ -132,18 +125,13 @@ fn coded(bytes: &[u8]) -> Option<(u64, usize)> {
     };
     let head = u64::from(first) & (0x7f >> (length - usize::from(length == 1)));
     let rest = bytes.get(1..length)?.iter();
-    Some((
-        rest.fold(head, |number, byte| number << 6 | u64::from(byte & 0x3f)),
-        length,
-    ))
+    Some((rest.fold(head, |number, byte| number << 6 | u64::from(byte & 0x3f)), length))
 }
 
 /// CRC-8 of a frame header; 0 over header and checksum.
 fn crc8(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ byte, |crc, _| {
-            crc << 1 ^ if crc & 0x80 == 0 { 0 } else { 0x07 }
-        })
+        (0..8).fold(crc ^ byte, |crc, _| crc << 1 ^ if crc & 0x80 == 0 { 0 } else { 0x07 })
     })
 }
 

@@ -27,23 +27,13 @@ impl<'a> Input<'a> {
     /// more will come.
     pub fn file(file: &'a File, available: u64, total: Option<u64>, whole: bool) -> Self {
         let whole = whole || total == Some(available);
-        Self {
-            store: Store::File(file),
-            available,
-            total,
-            whole,
-        }
+        Self { store: Store::File(file), available, total, whole }
     }
 
     /// The first bytes of a source of `total` bytes; whole when they are all there.
     pub fn slice(bytes: &'a [u8], total: Option<u64>) -> Self {
         let available = bytes.len() as u64;
-        Self {
-            store: Store::Slice(bytes),
-            available,
-            total,
-            whole: total == Some(available),
-        }
+        Self { store: Store::Slice(bytes), available, total, whole: total == Some(available) }
     }
 
     /// Whether no more bytes will come.
@@ -53,20 +43,12 @@ impl<'a> Input<'a> {
 
     /// The length of the source in bytes, if it is known.
     pub fn total(&self) -> Option<u64> {
-        if self.whole {
-            Some(self.available)
-        } else {
-            self.total
-        }
+        if self.whole { Some(self.available) } else { self.total }
     }
 
     /// The length of a source that has to be whole for what follows; [`Stop::Whole`] while it is not.
     pub fn end(&self) -> Result<u64, Stop> {
-        if self.whole {
-            Ok(self.available)
-        } else {
-            Err(Stop::Whole)
-        }
+        if self.whole { Ok(self.available) } else { Err(Stop::Whole) }
     }
 
     /// Exactly `len` bytes at `at`; [`Stop::More`] while they are on their way, [`Stop::Unsupported`] where the source
@@ -74,9 +56,7 @@ impl<'a> Input<'a> {
     pub fn bytes(&self, at: u64, len: usize) -> Result<Cow<'a, [u8]>, Stop> {
         let bytes = self.some(at, len)?;
         if bytes.len() < len {
-            return Err(Stop::Unsupported(
-                "a file that ends inside its header".into(),
-            ));
+            return Err(Stop::Unsupported("a file that ends inside its header".into()));
         }
         Ok(bytes)
     }
@@ -96,16 +76,13 @@ impl<'a> Input<'a> {
         let len = (self.available.saturating_sub(at)).min(len as u64) as usize;
         match self.store {
             Store::Slice(bytes) => {
-                let rest = usize::try_from(at)
-                    .ok()
-                    .and_then(|at| bytes.get(at..))
-                    .unwrap_or_default();
+                let rest =
+                    usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
                 Ok(Cow::Borrowed(rest.get(..len).unwrap_or(rest)))
             }
             Store::File(file) => {
                 let mut bytes = vec![0; len];
-                file.read_exact_at(&mut bytes, at)
-                    .map_err(|error| Stop::Io(error.kind()))?;
+                file.read_exact_at(&mut bytes, at).map_err(|error| Stop::Io(error.kind()))?;
                 Ok(Cow::Owned(bytes))
             }
         }
@@ -123,11 +100,7 @@ pub(super) struct Scan<'a> {
 impl<'a> Scan<'a> {
     /// A walk that has read nothing yet.
     pub(super) fn new(input: Input<'a>) -> Self {
-        Self {
-            input,
-            at: 0,
-            block: Cow::Borrowed(&[]),
-        }
+        Self { input, at: 0, block: Cow::Borrowed(&[]) }
     }
 
     /// `len` bytes at `at`, fewer only where the source ends; [`Stop::More`] while they are on their way.
@@ -212,10 +185,7 @@ mod tests {
         let bytes: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
         let mut scan = Scan::new(Input::slice(&bytes, None));
         for at in (0..199_000).step_by(777) {
-            assert_eq!(
-                scan.some(at, 9).unwrap(),
-                &bytes[at as usize..at as usize + 9]
-            );
+            assert_eq!(scan.some(at, 9).unwrap(), &bytes[at as usize..at as usize + 9]);
         }
         assert_eq!(scan.some(199_995, 9), Err(Stop::More(200_004)));
     }

@@ -31,27 +31,13 @@ pub async fn decode(
         .await
         .map_err(|_| "too slow to read".to_owned())??;
     let counted = timeout(limit, count(ffmpeg, path, container, limit)).await;
-    let samples = counted
-        .map_err(|_| "too slow to decode".to_owned())?
-        .map_err(|error| failed(&error))?;
+    let samples =
+        counted.map_err(|_| "too slow to decode".to_owned())?.map_err(|error| failed(&error))?;
     if samples == 0 {
         return Err(format!("{} of which nothing decodes", found.codec.name()));
     }
-    let Found {
-        splice,
-        codec,
-        rate,
-        channels,
-    } = found;
-    Ok(Facts {
-        container,
-        codec,
-        rate,
-        channels,
-        samples,
-        pipe: pipes(container),
-        splice,
-    })
+    let Found { splice, codec, rate, channels } = found;
+    Ok(Facts { container, codec, rate, channels, samples, pipe: pipes(container), splice })
 }
 
 /// Whether a container can be read from a pipe while it arrives, as far as is known without its header.
@@ -82,11 +68,7 @@ async fn ask(ffmpeg: &Ffmpeg, path: &str, container: Container) -> Result<Found,
         .map_err(|error| failed(&error))?;
     let mut text = String::new();
     let output = child.stdout.take().ok_or_else(|| "unreadable".to_owned())?;
-    output
-        .take(ANSWER)
-        .read_to_string(&mut text)
-        .await
-        .map_err(|error| failed(&error))?;
+    output.take(ANSWER).read_to_string(&mut text).await.map_err(|error| failed(&error))?;
     child.kill().await.map_err(|error| failed(&error))?;
     understand(&text, container)
         .ok_or_else(|| "a file without audio that ffmpeg can decode".to_owned())
@@ -95,13 +77,8 @@ async fn ask(ffmpeg: &Ffmpeg, path: &str, container: Container) -> Result<Found,
 /// The facts in ffprobe's flat output.
 fn understand(text: &str, container: Container) -> Option<Found> {
     let field = |name: &str| {
-        let lines = text
-            .lines()
-            .filter_map(|line| line.rsplit_once('.')?.1.split_once('='));
-        lines
-            .filter(|(key, _)| *key == name)
-            .map(|(_, value)| value.trim_matches('"'))
-            .next()
+        let lines = text.lines().filter_map(|line| line.rsplit_once('.')?.1.split_once('='));
+        lines.filter(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"')).next()
     };
     let codec = codec(field("codec_name")?, field("profile").unwrap_or_default());
     let splice = match (container, &codec) {
@@ -110,16 +87,8 @@ fn understand(text: &str, container: Container) -> Option<Found> {
         | (Container::Mp3, Codec::Mp3) => Splice::Seek,
         _ => Splice::Decode,
     };
-    let (rate, channels) = (
-        field("sample_rate")?.parse().ok()?,
-        field("channels")?.parse().ok()?,
-    );
-    (rate > 0 && channels > 0).then_some(Found {
-        codec,
-        rate,
-        channels,
-        splice,
-    })
+    let (rate, channels) = (field("sample_rate")?.parse().ok()?, field("channels")?.parse().ok()?);
+    (rate > 0 && channels > 0).then_some(Found { codec, rate, channels, splice })
 }
 
 /// The codec by ffmpeg's name and profile.
@@ -164,10 +133,7 @@ async fn count(
     args.extend(source(path, container));
     args.extend(decode.map(str::to_owned));
     let mut process = ffmpeg.spawn(args, false, limit.as_secs().max(1)).await?;
-    let output = process
-        .stdout
-        .take()
-        .ok_or_else(|| io::Error::other("no output"))?;
+    let output = process.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
     let samples = drain(output).await?;
     process.wait().await?;
     Ok(samples)
@@ -187,20 +153,8 @@ async fn drain(mut output: impl AsyncRead + Unpin) -> io::Result<u64> {
 
 /// The arguments that open a local file, and only that, with a pinned demuxer.
 fn source(path: &str, container: Container) -> Vec<String> {
-    let fixed = [
-        "-v",
-        "quiet",
-        "-protocol_whitelist",
-        "file",
-        "-f",
-        container.demuxer(),
-        "-i",
-    ];
-    fixed
-        .into_iter()
-        .map(str::to_owned)
-        .chain([format!("file:{path}")])
-        .collect()
+    let fixed = ["-v", "quiet", "-protocol_whitelist", "file", "-f", container.demuxer(), "-i"];
+    fixed.into_iter().map(str::to_owned).chain([format!("file:{path}")]).collect()
 }
 
 /// A failure of the machine, without its paths.

@@ -35,13 +35,17 @@ pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
     let undetermined = Stop::Undetermined(Container::Matroska);
     let mut scan = Scan::new(*input);
     let mut at = 0;
-    let (mut info, mut tracks) = (None, None);
+    let (mut info, mut tracks, mut cut) = (None, None, false);
     for _ in 0..ELEMENTS {
         let Some(element) = Element::at(&mut scan, at)? else {
             break;
         };
         at = match element.id {
-            SEGMENT => element.body,
+            SEGMENT => {
+                cut |= element.size.is_some()
+                    && input.total().is_some_and(|total| element.end() > total);
+                element.body
+            }
             CLUSTER => break,
             INFO | TRACKS if element.size.is_none_or(|size| size > HEADER) => {
                 return Err(undetermined);
@@ -64,16 +68,14 @@ pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
         return Err(undetermined);
     };
     let track = &tracks.audio;
-    let told = info.duration.filter(|_| tracks.alone);
+    let told = info.duration.filter(|_| tracks.alone && !cut);
     let samples = match told {
         Some(ticks) => {
             let start = first_time(&mut scan, at, track.number)?.unwrap_or(0);
             let nanoseconds = (ticks - start as f64) * info.scale as f64 - track.delay as f64;
             (nanoseconds * f64::from(track.rate) / 1e9).round().max(0.0) as u64
         }
-        None => Blocks::default()
-            .count(input, at, track)?
-            .ok_or(undetermined)?,
+        None => Blocks::default().count(input, at, track)?.ok_or(undetermined)?,
     };
     Ok(Facts {
         container: Container::Matroska,
@@ -140,10 +142,7 @@ impl Element {
         if length > 4 {
             return None;
         }
-        let id = bytes
-            .get(..length)?
-            .iter()
-            .fold(0, |id, &byte| id << 8 | u32::from(byte));
+        let id = bytes.get(..length)?.iter().fold(0, |id, &byte| id << 8 | u32::from(byte));
         let (size, width) = vint(bytes.get(length..)?)?;
         Some((id, (length + width) as u64, size))
     }
@@ -165,11 +164,8 @@ fn vint(bytes: &[u8]) -> Option<(Option<u64>, usize)> {
         return None;
     }
     let mask = (1u64 << (7 * width)) - 1;
-    let value = bytes
-        .get(..width)?
-        .iter()
-        .fold(0, |value, &byte| value << 8 | u64::from(byte))
-        & mask;
+    let value =
+        bytes.get(..width)?.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)) & mask;
     Some((Some(value).filter(|&value| value != mask), width))
 }
 
@@ -187,9 +183,7 @@ fn elements(bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
 
 /// An unsigned integer of up to eight bytes.
 fn unsigned(body: &[u8]) -> u64 {
-    body.iter()
-        .take(8)
-        .fold(0, |value, &byte| value << 8 | u64::from(byte))
+    body.iter().take(8).fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
 /// A float of four or eight bytes.
@@ -210,10 +204,7 @@ struct Info {
 
 impl Info {
     fn read(body: &[u8]) -> Self {
-        let mut info = Self {
-            scale: 1_000_000,
-            duration: None,
-        };
+        let mut info = Self { scale: 1_000_000, duration: None };
         for (id, body) in elements(body) {
             match id {
                 SCALE => info.scale = unsigned(body).max(1),
@@ -235,15 +226,9 @@ struct Tracks {
 
 impl Tracks {
     fn read(body: &[u8]) -> Result<Self, Stop> {
-        let entries = || {
-            elements(body)
-                .filter(|(id, _)| *id == 0xae)
-                .map(|(_, entry)| entry)
-        };
+        let entries = || elements(body).filter(|(id, _)| *id == 0xae).map(|(_, entry)| entry);
         let kind = |entry| {
-            elements(entry)
-                .find(|(id, _)| *id == 0x83)
-                .map_or(0, |(_, body)| unsigned(body))
+            elements(entry).find(|(id, _)| *id == 0x83).map_or(0, |(_, body)| unsigned(body))
         };
         let Some(entry) = entries().find(|entry| kind(entry) == 2) else {
             let video = entries().any(|entry| kind(entry) == 1);
@@ -254,10 +239,7 @@ impl Tracks {
             };
             return Err(unsupported(found));
         };
-        Ok(Self {
-            audio: Track::read(entry)?,
-            alone: entries().count() == 1,
-        })
+        Ok(Self { audio: Track::read(entry)?, alone: entries().count() == 1 })
     }
 }
 
@@ -293,9 +275,7 @@ impl Track {
             match element {
                 0xd7 => number = unsigned(body),
                 0x86 => {
-                    id = std::str::from_utf8(body)
-                        .unwrap_or_default()
-                        .trim_end_matches('\0');
+                    id = std::str::from_utf8(body).unwrap_or_default().trim_end_matches('\0');
                 }
                 0x63a2 => private = body,
                 0x56aa => delay = unsigned(body),
@@ -328,22 +308,14 @@ impl Track {
                 (Codec::Vorbis, Length::Vorbis(setup))
             }
             "A_FLAC" => {
-                let info = private
-                    .get(8..)
-                    .and_then(StreamInfo::read)
-                    .ok_or_else(undetermined)?;
+                let info = private.get(8..).and_then(StreamInfo::read).ok_or_else(undetermined)?;
                 (rate, channels) = (info.rate, info.channels);
                 (Codec::Flac, Length::Flac(info.block))
             }
             "A_AAC" => {
                 let config = aac::Config::read(private).ok_or_else(undetermined)?;
                 (rate, channels) = (config.rate, config.channels);
-                (
-                    Codec::Aac {
-                        object: config.object,
-                    },
-                    Length::Fixed(config.frame),
-                )
+                (Codec::Aac { object: config.object }, Length::Fixed(config.frame))
             }
             "A_MPEG/L3" => (Codec::Mp3, Length::Mpeg),
             "A_MPEG/L2" => (Codec::Mp2, Length::Mpeg),
@@ -354,23 +326,13 @@ impl Track {
             "A_PCM/FLOAT/IEEE" => (Codec::Float, Length::Pcm(bits / 8 * u64::from(channels))),
             _ if id.starts_with("A_") => return Err(undetermined()),
             _ => {
-                return Err(unsupported(format!(
-                    "Matroska with codec '{}'",
-                    id.escape_default()
-                )));
+                return Err(unsupported(format!("Matroska with codec '{}'", id.escape_default())));
             }
         };
         if rate == 0 || number == 0 || matches!(length, Length::Pcm(0)) {
             return Err(undetermined());
         }
-        Ok(Self {
-            number,
-            codec,
-            rate,
-            channels,
-            delay,
-            length,
-        })
+        Ok(Self { number, codec, rate, channels, delay, length })
     }
 }
 
@@ -431,9 +393,7 @@ impl Blocks {
             (u128::from(nanoseconds) * u128::from(track.rate) + 500_000_000) / 1_000_000_000
         };
         let trimmed = cut(track.delay) + cut(self.discard);
-        Ok(self
-            .samples
-            .checked_sub(u64::try_from(trimmed).unwrap_or(u64::MAX)))
+        Ok(self.samples.checked_sub(u64::try_from(trimmed).unwrap_or(u64::MAX)))
     }
 
     /// Counts one block of `size` bytes by its first bytes; None if its length cannot be told.
@@ -444,11 +404,7 @@ impl Blocks {
         }
         let flags = *head.get(width + 2)?;
         let laced = flags & 0x06 != 0;
-        let frames = if laced {
-            u64::from(*head.get(width + 3)?) + 1
-        } else {
-            1
-        };
+        let frames = if laced { u64::from(*head.get(width + 3)?) + 1 } else { 1 };
         let frame = head.get(width + 3..)?;
         self.discard = 0;
         let samples = match &track.length {
@@ -460,11 +416,7 @@ impl Blocks {
             Length::Flac(block) => flac::frame(frame, *block)?.1,
             Length::Vorbis(setup) => {
                 let window = setup.window(*frame.first()?)?;
-                let samples = if self.window == 0 {
-                    0
-                } else {
-                    (self.window + window) / 4
-                };
+                let samples = if self.window == 0 { 0 } else { (self.window + window) / 4 };
                 self.window = window;
                 samples
             }

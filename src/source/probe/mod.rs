@@ -35,6 +35,9 @@ pub use input::Input;
 /// Enough of the head of a file to know its container.
 const MAGIC: usize = 512;
 
+/// More samples than this no codec has in a byte: FLAC's longest block of silence is 65,535 samples in 11 bytes.
+const DENSEST: u64 = 8_192;
+
 /// `ID3v2` tags in a row that are skipped in front of the audio.
 const TAGS: usize = 16;
 
@@ -203,9 +206,9 @@ pub enum Stop {
 /// Reads no more than the header needs (64 MiB at most) where the header tells, else walks the whole source once.
 pub fn probe(input: &Input<'_>) -> Result<Facts, Stop> {
     let (container, start) = recognise(input)?;
-    if input.total().is_none() {
+    let Some(total) = input.total() else {
         return Err(Stop::Whole);
-    }
+    };
     let facts = match container {
         Container::Wav => wav::facts(input),
         Container::Aiff => aiff::facts(input),
@@ -219,10 +222,13 @@ pub fn probe(input: &Input<'_>) -> Result<Facts, Stop> {
     };
     match facts {
         Err(Stop::Undetermined(_)) if !input.whole() => Err(Stop::Whole),
-        Ok(facts) if facts.samples == 0 || facts.rate == 0 || facts.channels == 0 => Err(
-            unsupported(format!("{} without any samples", facts.codec.name())),
-        ),
-        facts => facts,
+        Ok(facts) if facts.samples == 0 || facts.rate == 0 || facts.channels == 0 => {
+            Err(unsupported(format!("{} without any samples", facts.codec.name())))
+        }
+        Ok(facts) => {
+            Ok(Facts { samples: facts.samples.min(total.saturating_mul(DENSEST)), ..facts })
+        }
+        Err(stop) => Err(stop),
     }
 }
 
@@ -247,7 +253,7 @@ fn recognise(input: &Input<'_>) -> Result<(Container, u64), Stop> {
         return Ok((Container::Adts, start));
     }
     match mpeg::first_frame(input, start)? {
-        Some(at) => Ok((Container::Mp3, at)),
+        Some(_) => Ok((Container::Mp3, start)),
         None => Err(unsupported("nothing that is known as audio")),
     }
 }
@@ -297,9 +303,7 @@ fn id3(head: &[u8]) -> Option<u64> {
     if major == 0xff || minor == 0xff || size.iter().any(|byte| byte & 0x80 != 0) {
         return None;
     }
-    let size = size
-        .iter()
-        .fold(0, |size, byte| size << 7 | u64::from(*byte));
+    let size = size.iter().fold(0, |size, byte| size << 7 | u64::from(*byte));
     Some(size + if flags & 0x10 == 0 { 10 } else { 20 })
 }
 

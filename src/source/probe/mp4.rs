@@ -50,6 +50,10 @@ pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
                 let moov = input.bytes(body, (end - body) as usize)?.into_owned();
                 let mut track = Track::read(&moov, total)?;
                 if !track.fragmented {
+                    // Half a frame of MP3 decodes, half a packet of others does not.
+                    if track.entry.codec == Codec::Mp3 && track.layout.cut {
+                        return Err(Stop::Undetermined(Container::Mp4));
+                    }
                     if track.entry.codec == Codec::Mp3 {
                         track.entry.look(&input.some(track.layout.first, 4)?)?;
                     }
@@ -57,6 +61,10 @@ pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
                 }
                 input.end()?;
                 movie = Some(track);
+            }
+            // What ffmpeg makes of half a fragment only ffmpeg knows.
+            b"mdat" if !fragments.is_empty() && end > total => {
+                return Err(Stop::Undetermined(Container::Mp4));
             }
             b"mdat" if movie.is_none() => {
                 // What tells stands behind the media: no use in asking for it piece by piece.
@@ -76,9 +84,7 @@ pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
     let mut length = 0u64;
     for (body, end) in fragments {
         let moof = input.bytes(body, (end - body) as usize)?;
-        let (samples, ticks) = track
-            .fragment(&moof)
-            .ok_or(Stop::Undetermined(Container::Mp4))?;
+        let (samples, ticks) = track.fragment(&moof).ok_or(Stop::Undetermined(Container::Mp4))?;
         count = count.saturating_add(samples);
         length = length.saturating_add(ticks);
     }
@@ -120,15 +126,12 @@ fn boxes(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
 
 /// The content of the first box of a kind.
 pub(super) fn child(bytes: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
-    boxes(bytes)
-        .find(|(found, _)| *found == kind)
-        .map(|(_, body)| body)
+    boxes(bytes).find(|(found, _)| *found == kind).map(|(_, body)| body)
 }
 
 /// The content of the box at the end of a path.
 fn descend<'a>(bytes: &'a [u8], path: &[[u8; 4]]) -> Option<&'a [u8]> {
-    path.iter()
-        .try_fold(bytes, |bytes, kind| child(bytes, *kind))
+    path.iter().try_fold(bytes, |bytes, kind| child(bytes, *kind))
 }
 
 /// What `stsd` says of the codec.
@@ -171,11 +174,7 @@ struct Track {
 impl Track {
     fn read(moov: &[u8], total: u64) -> Result<Self, Stop> {
         let undetermined = || Stop::Undetermined(Container::Mp4);
-        let traks = || {
-            boxes(moov)
-                .filter(|(kind, _)| kind == b"trak")
-                .map(|(_, trak)| trak)
-        };
+        let traks = || boxes(moov).filter(|(kind, _)| kind == b"trak").map(|(_, trak)| trak);
         let count = |wanted: [u8; 4]| traks().filter(|trak| handler(trak) == Some(wanted)).count();
         let videos = count(*b"vide");
         let Some(trak) = traks().find(|trak| handler(trak) == Some(*b"soun")) else {
@@ -189,12 +188,8 @@ impl Track {
         let mdhd = descend(trak, &[*b"mdia", *b"mdhd"]).ok_or_else(undetermined)?;
         let stbl = descend(trak, &[*b"mdia", *b"minf", *b"stbl"]).ok_or_else(undetermined)?;
         let entry = Entry::read(child(stbl, *b"stsd").ok_or_else(undetermined)?)?;
-        let scale = ticks(mdhd)
-            .filter(|&scale| scale > 0)
-            .ok_or_else(undetermined)?;
-        let movie = child(moov, *b"mvhd")
-            .and_then(ticks)
-            .ok_or_else(undetermined)?;
+        let scale = ticks(mdhd).filter(|&scale| scale > 0).ok_or_else(undetermined)?;
+        let movie = child(moov, *b"mvhd").and_then(ticks).ok_or_else(undetermined)?;
         let id = child(trak, *b"tkhd")
             .and_then(|tkhd| be32(tkhd, if tkhd.first()? == &1 { 20 } else { 12 }));
         let id = id.ok_or_else(undetermined)?;
@@ -208,11 +203,7 @@ impl Track {
         if edits == Edits::Absent && moov.windows(8).any(|tag| tag == b"iTunSMPB") {
             return Err(undetermined());
         }
-        let pcm = if let Packet::Pcm(size) = entry.packet {
-            Some(size)
-        } else {
-            None
-        };
+        let pcm = if let Packet::Pcm(size) = entry.packet { Some(size) } else { None };
         let durations = Durations::read(stbl).ok_or_else(undetermined)?;
         let layout = Layout::read(stbl, total, pcm).ok_or_else(undetermined)?;
         Ok(Self {
@@ -233,11 +224,7 @@ impl Track {
         let samples = self.samples().ok_or(Stop::Undetermined(Container::Mp4))?;
         let late = matches!(self.edits, Edits::One(Edit { late: true, .. }));
         let seekable = matches!(self.entry.codec, Codec::Aac { object: 2 } | Codec::Alac);
-        let splice = if seekable && self.alone && !late {
-            Splice::Seek
-        } else {
-            Splice::Decode
-        };
+        let splice = if seekable && self.alone && !late { Splice::Seek } else { Splice::Decode };
         Ok(self.told(samples, ahead && self.layout.ordered, splice))
     }
 
@@ -250,9 +237,7 @@ impl Track {
             Edits::One(edit) => {
                 let (first, begin) = self.durations.at(edit.start)?;
                 let ending = self.durations.at(edit.start.checked_add(edit.length)? - 1);
-                let last = ending
-                    .map_or(held, |(last, _)| last)
-                    .min(held.checked_sub(1)?);
+                let last = ending.map_or(held, |(last, _)| last).min(held.checked_sub(1)?);
                 (edit.start, first, edit.start - begin, last)
             }
         };
@@ -286,11 +271,7 @@ impl Track {
             }
             let flags = be32(tfhd, 0)?;
             let at = 8 + if flags & 1 != 0 { 8 } else { 0 } + if flags & 2 != 0 { 4 } else { 0 };
-            let default = if flags & 8 != 0 {
-                be32(tfhd, at)?
-            } else {
-                self.default
-            };
+            let default = if flags & 8 != 0 { be32(tfhd, at)? } else { self.default };
             for (_, trun) in boxes(traf).filter(|(kind, _)| kind == b"trun") {
                 let (count, ticks) = run(trun, default)?;
                 samples = samples.checked_add(count)?;
@@ -321,21 +302,8 @@ impl Track {
     }
 
     fn told(&self, samples: u64, pipe: bool, splice: Splice) -> Facts {
-        let Entry {
-            codec,
-            rate,
-            channels,
-            ..
-        } = self.entry.clone();
-        Facts {
-            container: Container::Mp4,
-            codec,
-            rate,
-            channels,
-            samples,
-            pipe,
-            splice,
-        }
+        let Entry { codec, rate, channels, .. } = self.entry.clone();
+        Facts { container: Container::Mp4, codec, rate, channels, samples, pipe, splice }
     }
 }
 
@@ -347,20 +315,12 @@ fn run(trun: &[u8], default: u32) -> Option<(u64, u64)> {
         return Some((count, count * u64::from(default)));
     }
     let start = 8 + if flags & 1 != 0 { 4 } else { 0 } + if flags & 4 != 0 { 4 } else { 0 };
-    let width = [0x100, 0x200, 0x400, 0x800]
-        .iter()
-        .filter(|&&bit| flags & bit != 0)
-        .count()
-        * 4;
+    let width = [0x100, 0x200, 0x400, 0x800].iter().filter(|&&bit| flags & bit != 0).count() * 4;
     let table = trun.get(start..)?.chunks_exact(width);
     if (table.len() as u64) < count {
         return None;
     }
-    let length = table
-        .take(count as usize)
-        .filter_map(|entry| be32(entry, 0))
-        .map(u64::from)
-        .sum();
+    let length = table.take(count as usize).filter_map(|entry| be32(entry, 0)).map(u64::from).sum();
     Some((count, length))
 }
 
@@ -401,25 +361,13 @@ impl Entry {
             _ => return Err(undetermined),
         };
         let children = children.unwrap_or_default();
-        let plain = |codec, packet| {
-            Some(Self {
-                codec,
-                rate,
-                channels,
-                packet,
-            })
-        };
+        let plain = |codec, packet| Some(Self { codec, rate, channels, packet });
         let pcm = |codec, bytes| plain(codec, Packet::Pcm(bytes * u64::from(channels)));
         let entry = match &kind {
             b"mp4a" => esds(children).and_then(|esds| Self::elementary(esds, rate, channels)),
             b"alac" => child(children, *b"alac").and_then(|config| {
                 let (rate, channels) = (be32(config, 24)?, u16::from(*config.get(13)?));
-                Some(Self {
-                    codec: Codec::Alac,
-                    rate,
-                    channels,
-                    packet: Packet::Told,
-                })
+                Some(Self { codec: Codec::Alac, rate, channels, packet: Packet::Told })
             }),
             b"fLaC" => child(children, *b"dfLa").and_then(|config| {
                 let info = super::flac::StreamInfo::read(config.get(8..)?)?;
@@ -432,25 +380,14 @@ impl Entry {
             }),
             b"Opus" => child(children, *b"dOps").and_then(|config| {
                 let channels = u16::from(*config.get(1)?);
-                Some(Self {
-                    codec: Codec::Opus,
-                    rate: opus::RATE,
-                    channels,
-                    packet: Packet::Usual,
-                })
+                Some(Self { codec: Codec::Opus, rate: opus::RATE, channels, packet: Packet::Usual })
             }),
-            b".mp3" | b"ms\0\x55" => plain(
-                Codec::Mp3,
-                Packet::Fixed(if rate < 32_000 { 576 } else { 1_152 }),
-            ),
+            b".mp3" | b"ms\0\x55" => {
+                plain(Codec::Mp3, Packet::Fixed(if rate < 32_000 { 576 } else { 1_152 }))
+            }
             b"ac-3" => child(children, *b"dac3").and_then(|config| {
                 let channels = ac3_channels(*config.get(1)?);
-                Some(Self {
-                    codec: Codec::Ac3,
-                    rate,
-                    channels,
-                    packet: Packet::Fixed(1_536),
-                })
+                Some(Self { codec: Codec::Ac3, rate, channels, packet: Packet::Fixed(1_536) })
             }),
             b"sowt" | b"twos" if matches!(bits, 8 | 16) => pcm(Codec::Pcm, u64::from(bits / 8)),
             b"in24" => pcm(Codec::Pcm, 3),
@@ -463,10 +400,7 @@ impl Entry {
             | b"sawb" => None,
             b"enca" | b"drms" => return Err(unsupported("an encrypted MP4")),
             _ => {
-                return Err(unsupported(format!(
-                    "MP4 with codec '{}'",
-                    kind.escape_ascii()
-                )));
+                return Err(unsupported(format!("MP4 with codec '{}'", kind.escape_ascii())));
             }
         };
         entry.ok_or(undetermined)
@@ -485,12 +419,7 @@ impl Entry {
         let (object, config) = decoder_config(esds)?;
         match object {
             0x40 | 0x67 => {
-                let aac::Config {
-                    object,
-                    rate,
-                    channels,
-                    frame,
-                } = aac::Config::read(config?)?;
+                let aac::Config { object, rate, channels, frame } = aac::Config::read(config?)?;
                 Some(Self {
                     codec: Codec::Aac { object },
                     rate,
@@ -500,12 +429,7 @@ impl Entry {
             }
             0x69 | 0x6b => {
                 let samples = if rate < 32_000 { 576 } else { 1_152 };
-                Some(Self {
-                    codec: Codec::Mp3,
-                    rate,
-                    channels,
-                    packet: Packet::Fixed(samples),
-                })
+                Some(Self { codec: Codec::Mp3, rate, channels, packet: Packet::Fixed(samples) })
             }
             _ => None,
         }
@@ -520,9 +444,7 @@ fn ac3_channels(second: u8) -> u16 {
 
 /// The `esds` box, directly in the entry or in Apple's `wave`.
 fn esds(children: &[u8]) -> Option<&[u8]> {
-    child(children, *b"esds")
-        .or_else(|| descend(children, &[*b"wave", *b"esds"]))?
-        .get(4..)
+    child(children, *b"esds").or_else(|| descend(children, &[*b"wave", *b"esds"]))?.get(4..)
 }
 
 /// Object type indication and decoder specific info of an elementary stream descriptor.
@@ -539,10 +461,7 @@ fn decoder_config(descriptors: &[u8]) -> Option<(u8, Option<&[u8]>)> {
     let (4, config) = descriptor(stream.get(at..)?)? else {
         return None;
     };
-    let info = config
-        .get(13..)
-        .and_then(descriptor)
-        .filter(|(tag, _)| *tag == 5);
+    let info = config.get(13..).and_then(descriptor).filter(|(tag, _)| *tag == 5);
     Some((*config.first()?, info.map(|(_, body)| body)))
 }
 

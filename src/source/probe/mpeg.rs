@@ -14,20 +14,15 @@ const CHAIN: usize = 3;
 /// Samples that the decoder itself delays (LAME's constant, as ffmpeg applies it).
 const DECODER_DELAY: u64 = 528 + 1;
 
+/// Bytes of the smallest frame: layer III, 8 kbit/s at 24 kHz.
+const SMALLEST: u64 = 24;
+
 const RATES: [u32; 3] = [44_100, 48_000, 32_000];
 
-const V1_L1: [u16; 14] = [
-    32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448,
-];
-const V1_L2: [u16; 14] = [
-    32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384,
-];
-const V1_L3: [u16; 14] = [
-    32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320,
-];
-const V2_L1: [u16; 14] = [
-    32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256,
-];
+const V1_L1: [u16; 14] = [32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448];
+const V1_L2: [u16; 14] = [32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384];
+const V1_L3: [u16; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
+const V2_L1: [u16; 14] = [32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256];
 const V2_L23: [u16; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
 
 /// One frame header. Free format is not taken.
@@ -63,9 +58,8 @@ impl Header {
             (true, 1) => &V2_L1,
             (true, _) => &V2_L23,
         };
-        let rate = u32::from(b2 >> 4)
-            .checked_sub(1)
-            .and_then(|index| kilobits.get(index as usize))?;
+        let rate =
+            u32::from(b2 >> 4).checked_sub(1).and_then(|index| kilobits.get(index as usize))?;
         let bits = u64::from(*rate) * 1_000;
         let rate =
             RATES.get(usize::from(b2 >> 2 & 3))? >> if version == 0 { 2 } else { u32::from(low) };
@@ -76,13 +70,7 @@ impl Header {
             _ => 144 * bits / u64::from(rate) + padding,
         };
         let channels = if b3 >> 6 == 3 { 1 } else { 2 };
-        Some(Self {
-            low,
-            layer,
-            rate,
-            channels,
-            size,
-        })
+        Some(Self { low, layer, rate, channels, size })
     }
 
     /// Samples per channel in one frame.
@@ -144,17 +132,23 @@ fn chain(input: &Input<'_>, mut at: u64) -> Result<bool, Stop> {
     Ok(true)
 }
 
-/// The facts of MPEG audio whose first frame is at `start`.
-pub(super) fn facts(input: &Input<'_>, start: u64) -> Result<Facts, Stop> {
+/// The facts of MPEG audio whose tags end at `tags`.
+pub(super) fn facts(input: &Input<'_>, tags: u64) -> Result<Facts, Stop> {
     let undetermined = Stop::Undetermined(Container::Mp3);
+    let start = first_frame(input, tags)?.ok_or(undetermined.clone())?;
     let Some(header) = Header::read(&input.some(start, 4)?) else {
         return Err(undetermined);
     };
     let promise = Promise::read(&input.some(start, header.size as usize)?, &header);
-    let total = input.total().ok_or(Stop::Whole)?;
+    let left = input.total().ok_or(Stop::Whole)?.saturating_sub(start);
+    // Behind junk, ffmpeg neither obeys the frame nor always plays it.
+    if promise.is_some() && start != tags {
+        return Err(undetermined);
+    }
+    // In a file that is much longer, it trusts no count.
+    let promise = promise.map(|promise| promise.doubted(left));
     let second = Header::read(&input.some(start + header.size, 4)?).unwrap_or(header);
-    let told =
-        promise.filter(|promise| promise.holds(total.saturating_sub(start), &header, &second));
+    let told = promise.filter(|promise| promise.holds(left, &header, &second));
     let frames = if let Some(promise) = told {
         promise.frames
     } else {
@@ -166,9 +160,8 @@ pub(super) fn facts(input: &Input<'_>, start: u64) -> Result<Facts, Stop> {
         codec: header.codec(),
         rate: header.rate,
         channels: header.channels,
-        samples: promise.map_or(frames * header.samples(), |promise| {
-            promise.trim(frames, header.samples())
-        }),
+        samples: promise
+            .map_or(frames * header.samples(), |promise| promise.trim(frames, header.samples())),
         pipe: true,
         splice: Splice::Seek,
     })
@@ -247,27 +240,27 @@ impl Promise {
         field(4, 100);
         field(8, 4);
         let gap = body.get(at..).and_then(|lame| {
-            let known = [b"LAME", b"Lavf", b"Lavc"]
-                .iter()
-                .any(|name| lame.starts_with(*name));
+            let known = [b"LAME", b"Lavf", b"Lavc"].iter().any(|name| lame.starts_with(*name));
             let [a, b, c] = array(lame, 21)?;
             let (a, b, c) = (u64::from(a), u64::from(b), u64::from(c));
             known.then_some((a << 4 | b >> 4, (b & 15) << 8 | c))
         });
-        Some(Self {
-            frames,
-            bytes,
-            constant,
-            gap,
-        })
+        Some(Self { frames, bytes, constant, gap })
+    }
+
+    /// The promise without its count, if the `left` bytes from this frame on are over a sixteenth more than it says.
+    fn doubted(self, left: u64) -> Self {
+        let longer = self.bytes > 0 && left.saturating_sub(self.bytes) > self.bytes / 16;
+        Self { frames: if longer { 0 } else { self.frames }, ..self }
     }
 
     /// Whether the promise agrees with the `left` bytes of the file from this frame on, a tag at its end apart; `header`
     /// is that of its frame, `second` that of the first one with audio.
     fn holds(&self, left: u64, header: &Header, second: &Header) -> bool {
         let exact = |bytes| self.bytes == bytes || self.bytes + header.size == bytes;
-        let fits =
-            self.frames > 0 && self.bytes > 0 && (exact(left) || left > 128 && exact(left - 128));
+        let fits = self.frames > 0
+            && self.bytes / self.frames >= SMALLEST
+            && (exact(left) || left > 128 && exact(left - 128));
         // An encoder that counts its own frame, or forgets some, shows itself where all frames have one size.
         let counted = self.bytes.saturating_sub(header.size) / second.size.max(1);
         fits && (!self.constant || counted.abs_diff(self.frames) <= self.frames / 50)

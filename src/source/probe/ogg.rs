@@ -32,9 +32,7 @@ pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
             None if page.first => match Kind::of(page.packet()) {
                 Ok(kind) => {
                     stream = Some(Stream::new(kind, page.serial));
-                    stream
-                        .as_mut()
-                        .map_or(Ok(()), |stream| stream.take(&page))?;
+                    stream.as_mut().map_or(Ok(()), |stream| stream.take(&page))?;
                 }
                 Err(name) => other = other.or(name),
             },
@@ -45,10 +43,7 @@ pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
         // Something that is no page, and more than the rest of one.
         Some(_) if end.saturating_sub(at) > 65_307 => Err(Stop::Undetermined(Container::Ogg)),
         Some(stream) => stream.facts(),
-        None => Err(unsupported(format!(
-            "Ogg with {}",
-            other.unwrap_or("no known audio")
-        ))),
+        None => Err(unsupported(format!("Ogg with {}", other.unwrap_or("no known audio")))),
     }
 }
 
@@ -264,11 +259,7 @@ impl Stream {
         let samples = match (&self.setup, self.kind) {
             (Some(setup), Kind::Vorbis) => {
                 let window = setup.window(*self.open.first()?)?;
-                let before = if tally.first.is_none() {
-                    setup.short()
-                } else {
-                    tally.window
-                };
+                let before = if tally.first.is_none() { setup.short() } else { tally.window };
                 tally.window = window;
                 (before + window) / 4
             }
@@ -306,25 +297,13 @@ impl Stream {
                 let samples = self.tally.decoded(0)?.checked_sub(u64::from(skip))?;
                 Some((Codec::Opus, opus::RATE, channels, samples))
             }),
-            Kind::Flac => self
-                .info
-                .map(|info| (Codec::Flac, info.rate, info.channels, self.tally.total)),
+            Kind::Flac => {
+                self.info.map(|info| (Codec::Flac, info.rate, info.channels, self.tally.total))
+            }
         };
         let (codec, rate, channels, samples) = told.ok_or(Stop::Undetermined(Container::Ogg))?;
-        let splice = if codec == Codec::Vorbis {
-            Splice::Decode
-        } else {
-            Splice::Seek
-        };
-        Ok(Facts {
-            container: Container::Ogg,
-            codec,
-            rate,
-            channels,
-            samples,
-            pipe: true,
-            splice,
-        })
+        let splice = if codec == Codec::Vorbis { Splice::Decode } else { Splice::Seek };
+        Ok(Facts { container: Container::Ogg, codec, rate, channels, samples, pipe: true, splice })
     }
 }
 
@@ -333,13 +312,8 @@ impl Tally {
     /// that is longer than that packet is none: ffmpeg's decoder ignores it.
     fn decoded(&self, lead: u64) -> Option<u64> {
         let end = self.total.cast_signed().checked_add(self.start?)?;
-        let cut = if self.ended {
-            end.saturating_sub_unsigned(self.granule).max(0) as u64
-        } else {
-            0
-        };
-        self.total
-            .checked_sub(lead)?
-            .checked_sub(if cut > self.newest { 0 } else { cut })
+        let cut =
+            if self.ended { end.saturating_sub_unsigned(self.granule).max(0) as u64 } else { 0 };
+        self.total.checked_sub(lead)?.checked_sub(if cut > self.newest { 0 } else { cut })
     }
 }

@@ -58,6 +58,8 @@ impl Durations {
 pub(super) struct Layout {
     /// Samples that lie in the file as a whole, from the first on.
     pub(super) held: u64,
+    /// Whether the file ends before the last of them.
+    pub(super) cut: bool,
     /// The offset of the first chunk in bytes.
     pub(super) first: u64,
     /// Whether all chunks come in the order of their offsets.
@@ -70,19 +72,17 @@ impl Layout {
     /// `constant` is the size of a sample of PCM in bytes, whose `stsz` cannot be relied on.
     pub(super) fn read(stbl: &[u8], length: u64, constant: Option<u64>) -> Option<Self> {
         let sizes = Sizes::read(stbl, constant)?;
-        let mut runs = entries(child(stbl, *b"stsc")?, 12)?
-            .map(|run| (be32(run, 0), be32(run, 4)))
-            .peekable();
+        let mut runs =
+            entries(child(stbl, *b"stsc")?, 12)?.map(|run| (be32(run, 0), be32(run, 4))).peekable();
         let offsets: Vec<u64> = match child(stbl, *b"co64") {
-            Some(wide) => entries(wide, 8)?
-                .filter_map(|entry| be64(entry, 0))
-                .collect(),
+            Some(wide) => entries(wide, 8)?.filter_map(|entry| be64(entry, 0)).collect(),
             None => entries(child(stbl, *b"stco")?, 4)?
                 .filter_map(|entry| be32(entry, 0).map(u64::from))
                 .collect(),
         };
         let mut held = 0;
         let mut per_chunk = 0;
+        let mut cut = false;
         for (chunk, &offset) in (1u64..).zip(&offsets) {
             while let Some((_, samples)) =
                 runs.next_if(|(from, _)| from.is_some_and(|from| u64::from(from) <= chunk))
@@ -93,15 +93,12 @@ impl Layout {
             let fit = sizes.fit(held, wanted, length.saturating_sub(offset));
             held += fit;
             if fit < wanted {
+                cut = true;
                 break;
             }
         }
         let ordered = offsets.is_sorted();
-        Some(Self {
-            held,
-            first: offsets.first().copied().unwrap_or(0),
-            ordered,
-        })
+        Some(Self { held, cut, first: offsets.first().copied().unwrap_or(0), ordered })
     }
 }
 
@@ -166,10 +163,7 @@ impl<'a> Sizes<'a> {
 /// The entries of `size` bytes behind version, flags and count of a full box; None if some are missing.
 fn entries(full: &[u8], size: usize) -> Option<impl Iterator<Item = &[u8]>> {
     let count = usize::try_from(be32(full, 4)?).ok()?;
-    Some(
-        full.get(8..8 + count.checked_mul(size)?)?
-            .chunks_exact(size),
-    )
+    Some(full.get(8..8 + count.checked_mul(size)?)?.chunks_exact(size))
 }
 
 /// What an edit list shows of a track, in ticks of the track.
@@ -211,10 +205,7 @@ impl Edits {
             let (length, start) = if wide {
                 (be64(entry, 0)?, be64(entry, 8)?.cast_signed())
             } else {
-                (
-                    u64::from(be32(entry, 0)?),
-                    i64::from(be32(entry, 4)?.cast_signed()),
-                )
+                (u64::from(be32(entry, 0)?), i64::from(be32(entry, 4)?.cast_signed()))
             };
             match (u64::try_from(start), shown) {
                 (Err(_), None) => late |= length > 0,
@@ -230,10 +221,6 @@ impl Edits {
         let length = (u128::from(length) * track + movie / 2).checked_div(movie)?;
         let length = u64::try_from(length).ok().filter(|&length| length > 0)?;
         start.checked_add(length)?;
-        Some(Self::One(Edit {
-            start,
-            length,
-            late,
-        }))
+        Some(Self::One(Edit { start, length, late }))
     }
 }

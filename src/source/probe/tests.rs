@@ -60,16 +60,9 @@ fn decoded(path: &Path) -> (u64, u32, u16) {
         .args(args)
         .output();
     let wav = output.expect("ffmpeg is installed").stdout;
-    let (channels, rate) = (
-        input::le16(&wav, 22).unwrap(),
-        input::le32(&wav, 24).unwrap(),
-    );
+    let (channels, rate) = (input::le16(&wav, 22).unwrap(), input::le32(&wav, 24).unwrap());
     let data = wav.windows(4).position(|id| id == b"data").unwrap() + 8;
-    (
-        (wav.len() - data) as u64 / 2 / u64::from(channels),
-        rate,
-        channels,
-    )
+    ((wav.len() - data) as u64 / 2 / u64::from(channels), rate, channels)
 }
 
 /// What the whole file tells, and when; the last resort included.
@@ -79,11 +72,7 @@ fn told(path: &Path) -> (Facts, Class) {
     match probe(&Input::slice(&bytes, total)) {
         Ok(facts) => {
             let early = probe(&Input::slice(&bytes[..bytes.len() * 3 / 4], total));
-            let class = if early.as_ref() == Ok(&facts) {
-                Class::Header
-            } else {
-                Class::End
-            };
+            let class = if early.as_ref() == Ok(&facts) { Class::Header } else { Class::End };
             (facts, class)
         }
         Err(Stop::Undetermined(container)) => (last_resort(path, container).unwrap(), Class::Last),
@@ -92,15 +81,10 @@ fn told(path: &Path) -> (Facts, Class) {
 }
 
 fn last_resort(path: &Path, container: Container) -> Result<Facts, String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
-        let ffmpeg = Ffmpeg::find("ffmpeg", 4 << 30)
-            .await
-            .map_err(|error| error.to_string())?;
+        let ffmpeg = Ffmpeg::find("ffmpeg", 4 << 30).await.map_err(|error| error.to_string())?;
         last::decode(&ffmpeg, path, container, Duration::from_mins(10)).await
     })
 }
@@ -112,11 +96,8 @@ fn compare(recipes: &[(Recipe, Class, Splice)]) {
         let path = make(dir.path(), recipe);
         let (facts, when) = told(&path);
         let (samples, rate, channels) = decoded(&path);
-        let slack = if facts.container == Container::Matroska && when == Class::Header {
-            1_024
-        } else {
-            0
-        };
+        let slack =
+            if facts.container == Container::Matroska && when == Class::Header { 1_024 } else { 0 };
         assert_eq!((facts.rate, facts.channels), (rate, channels), "{recipe:?}");
         assert!(
             facts.samples.abs_diff(samples) <= slack,
@@ -136,26 +117,14 @@ fn wav() {
         (("u8.wav", 8_000, 1, 0.3, "-c:a pcm_u8"), Header, Seek),
         (("s16.wav", 44_100, 2, 1.0, "-c:a pcm_s16le"), Header, Seek),
         (("s24.wav", 48_000, 6, 0.3, "-c:a pcm_s24le"), Header, Seek),
-        (
-            ("s32.wav", 192_000, 1, 0.05, "-c:a pcm_s32le"),
-            Header,
-            Seek,
-        ),
+        (("s32.wav", 192_000, 1, 0.05, "-c:a pcm_s32le"), Header, Seek),
         (("f32.wav", 96_000, 2, 0.3, "-c:a pcm_f32le"), Header, Seek),
         (("f64.wav", 22_050, 1, 0.3, "-c:a pcm_f64le"), Header, Seek),
         (("alaw.wav", 8_000, 1, 0.3, "-c:a pcm_alaw"), Header, Seek),
         (("mulaw.wav", 8_000, 2, 0.3, "-c:a pcm_mulaw"), Header, Seek),
-        (
-            ("rf64.wav", 44_100, 2, 0.3, "-c:a pcm_s16le -rf64 always"),
-            Header,
-            Seek,
-        ),
+        (("rf64.wav", 44_100, 2, 0.3, "-c:a pcm_s16le -rf64 always"), Header, Seek),
         (("ms.wav", 44_100, 2, 1.0, "-c:a adpcm_ms"), Header, Decode),
-        (
-            ("ima.wav", 22_050, 1, 1.0, "-c:a adpcm_ima_wav"),
-            Header,
-            Decode,
-        ),
+        (("ima.wav", 22_050, 1, 1.0, "-c:a adpcm_ima_wav"), Header, Decode),
         (("mp3.wav", 44_100, 2, 0.3, "-c:a libmp3lame"), Last, Decode),
     ]);
 }
@@ -165,28 +134,12 @@ fn aiff_and_flac() {
     compare(&[
         (("s16.aiff", 44_100, 2, 0.3, "-c:a pcm_s16be"), Header, Seek),
         (("s24.aiff", 48_000, 1, 0.3, "-c:a pcm_s24be"), Header, Seek),
-        (
-            ("sowt.aiff", 22_050, 1, 0.3, "-c:a pcm_s16le"),
-            Header,
-            Seek,
-        ),
-        (
-            ("float.aiff", 96_000, 2, 0.05, "-c:a pcm_f32be"),
-            Header,
-            Seek,
-        ),
+        (("sowt.aiff", 22_050, 1, 0.3, "-c:a pcm_s16le"), Header, Seek),
+        (("float.aiff", 96_000, 2, 0.05, "-c:a pcm_f32be"), Header, Seek),
         (("alaw.aiff", 8_000, 1, 0.3, "-c:a pcm_alaw"), Header, Seek),
-        (
-            ("ima.aiff", 44_100, 1, 0.3, "-c:a adpcm_ima_qt"),
-            Last,
-            Decode,
-        ),
+        (("ima.aiff", 44_100, 1, 0.3, "-c:a adpcm_ima_qt"), Last, Decode),
         (("s16.flac", 44_100, 2, 5.12, "-c:a flac"), Header, Seek),
-        (
-            ("s24.flac", 192_000, 6, 0.3, "-c:a flac -sample_fmt s32"),
-            Header,
-            Seek,
-        ),
+        (("s24.flac", 192_000, 6, 0.3, "-c:a flac -sample_fmt s32"), Header, Seek),
         (("short.flac", 8_000, 1, 0.05, "-c:a flac"), Header, Seek),
     ]);
 }
@@ -194,42 +147,16 @@ fn aiff_and_flac() {
 #[test]
 fn mp3() {
     compare(&[
+        (("lame.mp3", 44_100, 2, 1.0, "-c:a libmp3lame"), Header, Seek),
+        (("short.mp3", 48_000, 1, 0.05, "-c:a libmp3lame"), Header, Seek),
         (
-            ("lame.mp3", 44_100, 2, 1.0, "-c:a libmp3lame"),
+            ("low.mp3", 22_050, 1, 5.12, "-c:a libmp3lame -id3v2_version 3 -write_id3v1 1"),
             Header,
             Seek,
         ),
-        (
-            ("short.mp3", 48_000, 1, 0.05, "-c:a libmp3lame"),
-            Header,
-            Seek,
-        ),
-        (
-            (
-                "low.mp3",
-                22_050,
-                1,
-                5.12,
-                "-c:a libmp3lame -id3v2_version 3 -write_id3v1 1",
-            ),
-            Header,
-            Seek,
-        ),
-        (
-            ("lowest.mp3", 8_000, 2, 0.3, "-c:a libmp3lame"),
-            Header,
-            Seek,
-        ),
-        (
-            ("variable.mp3", 32_000, 2, 5.12, "-c:a libmp3lame -q:a 5"),
-            Header,
-            Seek,
-        ),
-        (
-            ("bare.mp3", 44_100, 2, 1.0, "-c:a libmp3lame -write_xing 0"),
-            End,
-            Seek,
-        ),
+        (("lowest.mp3", 8_000, 2, 0.3, "-c:a libmp3lame"), Header, Seek),
+        (("variable.mp3", 32_000, 2, 5.12, "-c:a libmp3lame -q:a 5"), Header, Seek),
+        (("bare.mp3", 44_100, 2, 1.0, "-c:a libmp3lame -write_xing 0"), End, Seek),
         (
             (
                 "bare_variable.mp3",
@@ -250,68 +177,16 @@ fn mp4() {
     let fragments = "-movflags frag_keyframe+empty_moov+default_base_moof -frag_duration 300000";
     let fragmented: &'static str = Box::leak(format!("-c:a aac {fragments}").into_boxed_str());
     compare(&[
-        (
-            ("first.m4a", 44_100, 2, 5.12, "-c:a aac -movflags faststart"),
-            Header,
-            Seek,
-        ),
+        (("first.m4a", 44_100, 2, 5.12, "-c:a aac -movflags faststart"), Header, Seek),
         (("last.m4a", 48_000, 6, 0.3, "-c:a aac"), End, Seek),
-        (
-            ("low.m4a", 8_000, 1, 0.05, "-c:a aac -movflags faststart"),
-            Header,
-            Seek,
-        ),
+        (("low.m4a", 8_000, 1, 0.05, "-c:a aac -movflags faststart"), Header, Seek),
         (("high.m4a", 96_000, 1, 0.3, "-c:a aac"), End, Seek),
         (("fragments.mp4", 44_100, 2, 1.0, fragmented), End, Decode),
-        (
-            (
-                "lossless.m4a",
-                44_100,
-                2,
-                1.0,
-                "-c:a alac -movflags faststart",
-            ),
-            Header,
-            Seek,
-        ),
-        (
-            (
-                "flac.mp4",
-                48_000,
-                2,
-                0.3,
-                "-c:a flac -strict -2 -movflags faststart",
-            ),
-            Header,
-            Decode,
-        ),
-        (
-            (
-                "opus.mp4",
-                48_000,
-                2,
-                1.0,
-                "-c:a libopus -movflags faststart",
-            ),
-            Header,
-            Decode,
-        ),
-        (
-            (
-                "mp3.mp4",
-                44_100,
-                2,
-                1.0,
-                "-c:a libmp3lame -movflags faststart",
-            ),
-            Header,
-            Decode,
-        ),
-        (
-            ("ac3.mp4", 48_000, 6, 1.0, "-c:a ac3 -movflags faststart"),
-            Header,
-            Decode,
-        ),
+        (("lossless.m4a", 44_100, 2, 1.0, "-c:a alac -movflags faststart"), Header, Seek),
+        (("flac.mp4", 48_000, 2, 0.3, "-c:a flac -strict -2 -movflags faststart"), Header, Decode),
+        (("opus.mp4", 48_000, 2, 1.0, "-c:a libopus -movflags faststart"), Header, Decode),
+        (("mp3.mp4", 44_100, 2, 1.0, "-c:a libmp3lame -movflags faststart"), Header, Decode),
+        (("ac3.mp4", 48_000, 6, 1.0, "-c:a ac3 -movflags faststart"), Header, Decode),
         (("pcm.mov", 44_100, 2, 0.3, "-c:a pcm_s16le"), End, Decode),
         (
             (
@@ -330,52 +205,25 @@ fn mp4() {
 #[test]
 fn he_aac_as_it_is_signalled() {
     let dir = tempfile::tempdir().unwrap();
-    let path = make(
-        dir.path(),
-        ("plain.m4a", 22_050, 2, 1.0, "-c:a aac -movflags faststart"),
-    );
+    let path = make(dir.path(), ("plain.m4a", 22_050, 2, 1.0, "-c:a aac -movflags faststart"));
     let mut bytes = fs::read(&path).unwrap();
-    let at = bytes
-        .windows(5)
-        .position(|asc| asc == [0x13, 0x90, 0x56, 0xe5, 0x00])
-        .unwrap();
+    let at = bytes.windows(5).position(|asc| asc == [0x13, 0x90, 0x56, 0xe5, 0x00]).unwrap();
     // The backward compatible signalling, with SBR at 44.1 kHz: without SBR data, a decoder only doubles the rate.
     bytes[at + 4] = 0xa0;
     fs::write(&path, &bytes).unwrap();
     let (facts, class) = told(&path);
     assert_eq!((facts.samples, facts.rate, facts.channels), decoded(&path));
-    assert_eq!(
-        (facts.codec, class, facts.splice),
-        (Codec::Aac { object: 5 }, Header, Decode)
-    );
+    assert_eq!((facts.codec, class, facts.splice), (Codec::Aac { object: 5 }, Header, Decode));
 }
 
 #[test]
 fn adts_ogg_and_the_last_resort() {
     compare(&[
         (("plain.aac", 44_100, 2, 1.0, "-c:a aac -f adts"), End, Seek),
-        (
-            (
-                "tagged.aac",
-                48_000,
-                6,
-                0.3,
-                "-c:a aac -f adts -write_id3v2 1",
-            ),
-            End,
-            Seek,
-        ),
+        (("tagged.aac", 48_000, 6, 0.3, "-c:a aac -f adts -write_id3v2 1"), End, Seek),
         (("low.aac", 16_000, 1, 0.3, "-c:a aac -f adts"), Last, Seek),
-        (
-            ("vorbis.ogg", 44_100, 2, 5.12, "-c:a libvorbis"),
-            End,
-            Decode,
-        ),
-        (
-            ("short.ogg", 22_050, 1, 0.05, "-c:a libvorbis"),
-            End,
-            Decode,
-        ),
+        (("vorbis.ogg", 44_100, 2, 5.12, "-c:a libvorbis"), End, Decode),
+        (("short.ogg", 22_050, 1, 0.05, "-c:a libvorbis"), End, Decode),
         (("opus.opus", 48_000, 2, 1.0, "-c:a libopus"), End, Seek),
         (
             (
@@ -398,89 +246,38 @@ fn adts_ogg_and_the_last_resort() {
 #[test]
 fn matroska() {
     compare(&[
-        (
-            ("opus.webm", 48_000, 2, 1.0, "-c:a libopus"),
-            Header,
-            Decode,
-        ),
-        (
-            ("vorbis.webm", 44_100, 2, 5.12, "-c:a libvorbis"),
-            Header,
-            Decode,
-        ),
+        (("opus.webm", 48_000, 2, 1.0, "-c:a libopus"), Header, Decode),
+        (("vorbis.webm", 44_100, 2, 5.12, "-c:a libvorbis"), Header, Decode),
         (("aac.mka", 44_100, 2, 1.0, "-c:a aac"), Header, Decode),
-        (
-            ("mp3.mka", 44_100, 1, 1.0, "-c:a libmp3lame"),
-            Header,
-            Decode,
-        ),
+        (("mp3.mka", 44_100, 1, 1.0, "-c:a libmp3lame"), Header, Decode),
         (("flac.mka", 48_000, 2, 0.3, "-c:a flac"), Header, Decode),
-        (
-            ("live_opus.webm", 48_000, 2, 1.0, "-c:a libopus -live 1"),
-            End,
-            Decode,
-        ),
-        (
-            ("live_vorbis.webm", 44_100, 2, 1.0, "-c:a libvorbis -live 1"),
-            End,
-            Decode,
-        ),
-        (
-            ("live_aac.mka", 44_100, 2, 1.0, "-c:a aac -live 1"),
-            End,
-            Decode,
-        ),
-        (
-            ("live_flac.mka", 44_100, 2, 1.0, "-c:a flac -live 1"),
-            End,
-            Decode,
-        ),
-        (
-            ("live_pcm.mka", 44_100, 2, 0.3, "-c:a pcm_s16le -live 1"),
-            End,
-            Decode,
-        ),
-        (
-            (
-                "video.mkv",
-                44_100,
-                1,
-                1.0,
-                "-f lavfi -i testsrc=d=1:s=64x64 -c:a mp2",
-            ),
-            End,
-            Decode,
-        ),
+        (("live_opus.webm", 48_000, 2, 1.0, "-c:a libopus -live 1"), End, Decode),
+        (("live_vorbis.webm", 44_100, 2, 1.0, "-c:a libvorbis -live 1"), End, Decode),
+        (("live_aac.mka", 44_100, 2, 1.0, "-c:a aac -live 1"), End, Decode),
+        (("live_flac.mka", 44_100, 2, 1.0, "-c:a flac -live 1"), End, Decode),
+        (("live_pcm.mka", 44_100, 2, 0.3, "-c:a pcm_s16le -live 1"), End, Decode),
+        (("video.mkv", 44_100, 1, 1.0, "-f lavfi -i testsrc=d=1:s=64x64 -c:a mp2"), End, Decode),
     ]);
 }
 
 #[test]
 fn sizes_that_nobody_knew_are_cut_to_the_file() {
     let dir = tempfile::tempdir().unwrap();
-    let mut wav = fs::read(make(
-        dir.path(),
-        ("a.wav", 8_000, 1, 1.0, "-c:a pcm_s16le -bitexact"),
-    ))
-    .unwrap();
+    let mut wav =
+        fs::read(make(dir.path(), ("a.wav", 8_000, 1, 1.0, "-c:a pcm_s16le -bitexact"))).unwrap();
     for size in [0u32, u32::MAX, 1 << 30] {
         wav[40..44].copy_from_slice(&size.to_le_bytes());
         assert_eq!(samples(&wav), Ok(8_000), "{size}");
     }
     wav.truncate(44 + 1_001);
     assert_eq!(samples(&wav), Ok(500));
-    let path = make(
-        dir.path(),
-        ("cut.m4a", 44_100, 2, 5.12, "-c:a aac -movflags faststart"),
-    );
+    let path = make(dir.path(), ("cut.m4a", 44_100, 2, 5.12, "-c:a aac -movflags faststart"));
     for part in [30, 50, 90] {
         let mut m4a = fs::read(&path).unwrap();
         m4a.truncate(m4a.len() * part / 100);
         let cut = dir.path().join("part.m4a");
         fs::write(&cut, &m4a).unwrap();
-        assert!(
-            samples(&m4a).unwrap().abs_diff(decoded(&cut).0) <= 1_024,
-            "{part}"
-        );
+        assert!(samples(&m4a).unwrap().abs_diff(decoded(&cut).0) <= 1_024, "{part}");
     }
     let path = make(dir.path(), ("pipe.flac", 44_100, 2, 1.0, "-c:a flac"));
     let mut flac = fs::read(path).unwrap();
@@ -500,27 +297,14 @@ fn shared_media() {
     let Ok(folder) = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/media")) else {
         return;
     };
-    let names = [
-        "wav", "mp3", "m4a", "mp4", "flac", "ogg", "opus", "aac", "webm", "mkv",
-    ];
+    let names = ["wav", "mp3", "m4a", "mp4", "flac", "ogg", "opus", "aac", "webm", "mkv"];
     for path in folder.map(|entry| entry.unwrap().path()) {
-        if path
-            .extension()
-            .is_some_and(|extension| names.iter().any(|name| extension == *name))
-        {
+        if path.extension().is_some_and(|extension| names.iter().any(|name| extension == *name)) {
             let (facts, class) = told(&path);
-            let slack = if facts.container == Container::Matroska && class == Header {
-                1_024
-            } else {
-                0
-            };
+            let slack =
+                if facts.container == Container::Matroska && class == Header { 1_024 } else { 0 };
             let (samples, rate, channels) = decoded(&path);
-            assert_eq!(
-                (facts.rate, facts.channels),
-                (rate, channels),
-                "{}",
-                path.display()
-            );
+            assert_eq!((facts.rate, facts.channels), (rate, channels), "{}", path.display());
             assert!(
                 facts.samples.abs_diff(samples) <= slack,
                 "{}: {}",
@@ -533,49 +317,26 @@ fn shared_media() {
 
 #[test]
 fn what_is_no_audio_is_named() {
-    let noise: Vec<u8> = (0u32..100_000)
-        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
-        .collect();
+    let noise: Vec<u8> =
+        (0u32..100_000).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let cases: &[(&[u8], &str)] = &[
         (b"", "an empty body"),
-        (
-            b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
-            "an HLS playlist",
-        ),
+        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "an HLS playlist"),
         (b"not found", "text"),
-        (
-            b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
-            "nothing that is known as audio",
-        ),
+        (b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "nothing that is known as audio"),
         (b"ID3\x04\0\0\0\0\0\0", "nothing that is known as audio"),
         (b"\xff\xfb\x90\x64\0\0", "nothing that is known as audio"),
         (b"fLaC", "a file that ends inside its header"),
-        (
-            b"RIFF\xff\xff\xff\xffWAVE",
-            "a file that ends inside its header",
-        ),
+        (b"RIFF\xff\xff\xff\xffWAVE", "a file that ends inside its header"),
         (&noise, "nothing that is known as audio"),
     ];
     for (bytes, found) in cases {
         let stop = probe(&Input::slice(bytes, Some(bytes.len() as u64)));
-        assert_eq!(
-            stop,
-            Err(Stop::Unsupported((*found).to_owned())),
-            "{}",
-            bytes.escape_ascii()
-        );
+        assert_eq!(stop, Err(Stop::Unsupported((*found).to_owned())), "{}", bytes.escape_ascii());
     }
     let dir = tempfile::tempdir().unwrap();
-    let video = make(
-        dir.path(),
-        (
-            "v.mp4",
-            8_000,
-            1,
-            0.1,
-            "-f lavfi -i testsrc=d=0.1:s=64x64 -map 1:v",
-        ),
-    );
+    let video =
+        make(dir.path(), ("v.mp4", 8_000, 1, 0.1, "-f lavfi -i testsrc=d=0.1:s=64x64 -map 1:v"));
     let found = Stop::Unsupported("video without an audio track".to_owned());
     assert_eq!(samples(&fs::read(video).unwrap()), Err(found));
 }
@@ -583,19 +344,10 @@ fn what_is_no_audio_is_named() {
 #[test]
 fn hostile_lengths_are_not_believed() {
     let chunk = |id: &[u8], size: u32| [id, &size.to_le_bytes()].concat();
-    let endless = [
-        b"RIFF\0\0\0\0WAVE".as_slice(),
-        &chunk(b"JUNK", 0).repeat(5_000),
-    ]
-    .concat();
+    let endless = [b"RIFF\0\0\0\0WAVE".as_slice(), &chunk(b"JUNK", 0).repeat(5_000)].concat();
     assert!(matches!(samples(&endless), Err(Stop::Unsupported(_))));
     // ffprobe itself would read no more of a format chunk.
-    let wide = [
-        b"RIFF\0\0\0\0WAVE".as_slice(),
-        &chunk(b"fmt ", u32::MAX),
-        &[0; 64],
-    ]
-    .concat();
+    let wide = [b"RIFF\0\0\0\0WAVE".as_slice(), &chunk(b"fmt ", u32::MAX), &[0; 64]].concat();
     assert!(samples(&wide).is_err());
     let huge = b"\0\0\0\x10ftypM4A \0\0\0\0\0\0\0\x01moov\x7f\xff\xff\xff\xff\xff\xff\xff";
     assert!(matches!(samples(huge), Err(Stop::Unsupported(_))));
@@ -613,10 +365,7 @@ fn an_unknown_size_is_told_by_the_end() {
     let wav = fs::read(make(dir.path(), ("a.wav", 8_000, 1, 1.0, "-c:a pcm_s16le"))).unwrap();
     assert_eq!(probe(&Input::slice(&wav, None)), Err(Stop::Whole));
     assert_eq!(
-        probe(&Input::slice(
-            b"<html><body>Not found, but at length",
-            Some(36)
-        )),
+        probe(&Input::slice(b"<html><body>Not found, but at length", Some(36))),
         unsupported_page()
     );
 }
@@ -637,20 +386,8 @@ fn seeds() -> &'static [Vec<u8>] {
             ("a.aiff", 8_000, 1, 0.05, "-c:a pcm_s16be"),
             ("a.flac", 8_000, 1, 0.3, "-c:a flac"),
             ("a.mp3", 44_100, 2, 0.1, "-c:a libmp3lame"),
-            (
-                "bare.mp3",
-                44_100,
-                2,
-                0.1,
-                "-c:a libmp3lame -write_xing 0 -id3v2_version 0",
-            ),
-            (
-                "first.m4a",
-                44_100,
-                2,
-                0.3,
-                "-c:a aac -b:a 32k -movflags faststart",
-            ),
+            ("bare.mp3", 44_100, 2, 0.1, "-c:a libmp3lame -write_xing 0 -id3v2_version 0"),
+            ("first.m4a", 44_100, 2, 0.3, "-c:a aac -b:a 32k -movflags faststart"),
             ("last.m4a", 44_100, 2, 0.3, "-c:a alac"),
             ("fragments.mp4", 44_100, 1, 0.3, fragments),
             ("a.aac", 44_100, 1, 0.3, "-c:a aac -f adts"),
@@ -661,10 +398,7 @@ fn seeds() -> &'static [Vec<u8>] {
             ("live.webm", 48_000, 1, 0.3, "-c:a libopus -live 1"),
             ("vorbis.webm", 44_100, 1, 0.3, "-c:a libvorbis -live 1"),
         ];
-        recipes
-            .iter()
-            .map(|&recipe| fs::read(make(dir.path(), recipe)).unwrap())
-            .collect()
+        recipes.iter().map(|&recipe| fs::read(make(dir.path(), recipe)).unwrap()).collect()
     })
 }
 

@@ -33,11 +33,8 @@ pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
             Some(b"ds64") => large = le64(&input.bytes(at, 16)?, 8),
             Some(b"data") => {
                 let format = format.ok_or_else(|| unsupported("WAV without a format chunk"))?;
-                let size = if wide {
-                    large
-                } else {
-                    Some(size).filter(|&s| s != 0 && s != 0xffff_ffff)
-                };
+                let size =
+                    if wide { large } else { Some(size).filter(|&s| s != 0 && s != 0xffff_ffff) };
                 let rest = input.total().ok_or(Stop::Whole)?.saturating_sub(at);
                 return format.facts(size.map_or(rest, |size| size.min(rest)));
             }

@@ -137,9 +137,7 @@ impl File {
     /// Compresses the body and says so, asked or not; a bomb is a small File of many zeros.
     pub fn gzip(mut self) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder
-            .write_all(&self.body)
-            .expect("a Vec takes everything");
+        encoder.write_all(&self.body).expect("a Vec takes everything");
         self.body = encoder.finish().expect("a Vec takes everything").into();
         self.header("content-encoding", "gzip")
     }
@@ -238,9 +236,7 @@ impl Gate {
         let (state, changed) = &*self.0;
         let state = state.lock().expect("gate");
         let (state, _) = changed
-            .wait_timeout_while(state, super::PATIENCE, |state| {
-                state.waiting == 0 && !state.open
-            })
+            .wait_timeout_while(state, super::PATIENCE, |state| state.waiting == 0 && !state.open)
             .expect("gate");
         assert!(state.waiting > 0 || state.open, "nobody came to the gate");
     }
@@ -251,9 +247,7 @@ impl Gate {
         let mut state = state.lock().expect("gate");
         state.waiting += 1;
         changed.notify_all();
-        let mut state = changed
-            .wait_while(state, |state| !state.open)
-            .expect("gate");
+        let mut state = changed.wait_while(state, |state| !state.open).expect("gate");
         state.waiting -= 1;
     }
 }

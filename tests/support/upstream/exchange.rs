@@ -45,12 +45,7 @@ pub(super) fn serve(stream: TcpStream, shared: &Shared) {
         }
         let answer = shared.answer(&request.path);
         let number = shared.remember(request.clone());
-        let mut exchange = Exchange {
-            output: &output,
-            shared,
-            number,
-            request,
-        };
+        let mut exchange = Exchange { output: &output, shared, number, request };
         let next = exchange.answer(&answer);
         shared.update(number, |request| {
             request.abandoned = next.is_err();
@@ -106,17 +101,10 @@ impl Exchange<'_> {
     }
 
     fn file(&mut self, file: &File) -> io::Result<Next> {
-        let mut headers: Vec<(&str, &str)> = file
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
+        let mut headers: Vec<(&str, &str)> =
+            file.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         headers.extend(file.etag.iter().map(|etag| ("etag", etag.as_str())));
-        headers.extend(
-            file.last_modified
-                .iter()
-                .map(|date| ("last-modified", date.as_str())),
-        );
+        headers.extend(file.last_modified.iter().map(|date| ("last-modified", date.as_str())));
         if self.is_unchanged(file) {
             self.head(304, &headers)?;
             return Ok(Next::KeepAlive);
@@ -170,11 +158,8 @@ impl Exchange<'_> {
             return None;
         }
         let size = file.body.len();
-        let (first, last) = self
-            .request
-            .header("range")?
-            .strip_prefix("bytes=")?
-            .split_once('-')?;
+        let (first, last) =
+            self.request.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
         match (first.parse::<usize>(), last.parse::<usize>()) {
             (Ok(first), Ok(last)) => Some(first..size.min(last.saturating_add(1))),
             (Ok(first), Err(_)) => Some(first..size),
@@ -185,19 +170,16 @@ impl Exchange<'_> {
 
     fn body(&mut self, file: &File, range: Range<usize>) -> io::Result<Next> {
         let body = &file.body[range];
-        let end = file
-            .cut
-            .map_or(body.len(), |(after, _)| after.min(body.len()));
+        let end = file.cut.map_or(body.len(), |(after, _)| after.min(body.len()));
         // Where something happens; between two of these marks the body flows.
         let mut marks: Vec<usize> = file.stalls.iter().map(|(after, _)| *after).collect();
         marks.push(end);
         marks.sort_unstable();
         let (start, mut sent) = (Instant::now(), 0);
         for mark in marks.into_iter().filter(|mark| *mark <= end) {
-            for piece in body[sent..mark].chunks(
-                file.rate
-                    .map_or(64 * 1024, |rate| (rate as usize / 20).max(1)),
-            ) {
+            for piece in body[sent..mark]
+                .chunks(file.rate.map_or(64 * 1024, |rate| (rate as usize / 20).max(1)))
+            {
                 if let Some(rate) = file.rate {
                     let due = Duration::from_secs_f64(sent as f64 / rate as f64);
                     thread::sleep(due.saturating_sub(start.elapsed()));
@@ -216,21 +198,11 @@ impl Exchange<'_> {
         if file.chunked {
             self.write(b"0\r\n\r\n")?;
         }
-        Ok(if file.length.is_some() {
-            Next::Close
-        } else {
-            Next::KeepAlive
-        })
+        Ok(if file.length.is_some() { Next::Close } else { Next::KeepAlive })
     }
 
     fn endless(&mut self) -> io::Result<()> {
-        self.head(
-            200,
-            &[
-                ("content-type", "audio/wav"),
-                ("transfer-encoding", "chunked"),
-            ],
-        )?;
+        self.head(200, &[("content-type", "audio/wav"), ("transfer-encoding", "chunked")])?;
         // The header of a WAV that nobody knows the end of, so that it is the size that is wrong, not the kind.
         let mut piece = b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x02\0\x44\xac\0\0\x10\xb1\x02\0\x04\0\x10\0data\xff\xff\xff\xff".to_vec();
         loop {
@@ -246,8 +218,7 @@ impl Exchange<'_> {
         } else {
             self.write(piece)?;
         }
-        self.shared
-            .update(self.number, |request| request.sent += piece.len() as u64);
+        self.shared.update(self.number, |request| request.sent += piece.len() as u64);
         Ok(())
     }
 
@@ -259,10 +230,7 @@ impl Exchange<'_> {
 fn read_request(input: &mut BufReader<TcpStream>) -> io::Result<Request> {
     let line = read_line(input)?;
     let mut words = line.split(' ');
-    let (method, target) = (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default(),
-    );
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     Ok(Request {
         method: method.to_owned(),
@@ -280,9 +248,7 @@ fn percent_decode(path: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = path.as_bytes();
     while let [first, tail @ ..] = rest {
-        let digits = tail
-            .get(..2)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(byte) if *first == b'%' => {
                 bytes.push(byte);

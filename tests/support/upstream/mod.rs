@@ -61,10 +61,7 @@ pub struct Request {
 impl Request {
     /// The first header line of that name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -106,11 +103,7 @@ impl Upstream {
     pub fn at(&self, path: &str, answers: impl IntoIterator<Item = Answer>) -> &Self {
         let mut answers: Vec<Answer> = answers.into_iter().collect();
         answers.reverse();
-        self.shared
-            .answers
-            .lock()
-            .expect("answers")
-            .insert(path.to_owned(), answers);
+        self.shared.answers.lock().expect("answers").insert(path.to_owned(), answers);
         self
     }
 
@@ -126,10 +119,7 @@ impl Upstream {
 
     /// The requests for this decoded path so far.
     pub fn requests_for(&self, path: &str) -> Vec<Request> {
-        self.requests()
-            .into_iter()
-            .filter(|request| request.path == path)
-            .collect()
+        self.requests().into_iter().filter(|request| request.path == path).collect()
     }
 
     /// How many requests for this decoded path have come so far.
@@ -142,16 +132,11 @@ impl Upstream {
     pub fn wait_for(&self, path: &str, condition: impl Fn(&Request) -> bool) -> Request {
         let mut found = None;
         let requests = self.shared.requests.lock().expect("requests");
-        let waited = self
-            .shared
-            .arrived
-            .wait_timeout_while(requests, PATIENCE, |requests| {
-                found = requests
-                    .iter()
-                    .find(|request| request.path == path && condition(request))
-                    .cloned();
-                found.is_none()
-            });
+        let waited = self.shared.arrived.wait_timeout_while(requests, PATIENCE, |requests| {
+            found =
+                requests.iter().find(|request| request.path == path && condition(request)).cloned();
+            found.is_none()
+        });
         drop(waited);
         found.unwrap_or_else(|| panic!("no such request for {path} in {:#?}", self.requests()))
     }
@@ -192,9 +177,7 @@ impl Drop for Upstream {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upstream")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_struct("Upstream").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -205,9 +188,7 @@ impl Nowhere {
     /// Takes a free port.
     pub fn bind() -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket
-            .bind((Ipv4Addr::LOCALHOST, 0).into())
-            .expect("a free port");
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
         Self(socket)
     }
 

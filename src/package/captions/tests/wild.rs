@@ -52,14 +52,7 @@ const SAMPLE: &str = "WEBVTT - sample\n\nSTYLE\n::cue(b) { color: red }\n\nREGIO
     00:04.993 --> 00:00:09.985\nBoundary\n\n3\n00:00:02.500 --> 00:00:22.500\nlong\n\n00:19.970 --> 01:00.000\nlast";
 
 fn soup() -> impl Strategy<Value = Vec<u8>> {
-    let start = select(
-        &[
-            "WEBVTT\n\n",
-            "WEBVTT\n",
-            "1\n00:00:00,000 --> 00:00:05,000\n",
-            "",
-        ][..],
-    );
+    let start = select(&["WEBVTT\n\n", "WEBVTT\n", "1\n00:00:00,000 --> 00:00:05,000\n", ""][..]);
     let pieces = prop::collection::vec(select(PIECES), 0..40);
     (start, pieces).prop_map(|(start, pieces)| (start.to_owned() + &pieces.concat()).into_bytes())
 }
@@ -104,15 +97,8 @@ fn holds(bytes: &[u8]) -> Result<(), TestCaseError> {
         let touches = |cue: &&Cue| {
             cue.start_ms * 44_100 < period.end * 1000 && cue.end_ms * 44_100 > period.start * 1000
         };
-        let cues: String = captions
-            .cues()
-            .filter(touches)
-            .map(ToString::to_string)
-            .collect();
-        let (_, body) = std::str::from_utf8(&segment)
-            .unwrap()
-            .split_once("\n\n")
-            .unwrap();
+        let cues: String = captions.cues().filter(touches).map(ToString::to_string).collect();
+        let (_, body) = std::str::from_utf8(&segment).unwrap().split_once("\n\n").unwrap();
         prop_assert_eq!(body, format!("{}{}", captions.header, cues));
         prop_assert_eq!(Captions::parse(&segment).unwrap().skipped, 0);
     }
