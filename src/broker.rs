@@ -158,16 +158,18 @@ impl Broker {
         }
         let end = end_of(expiry);
         let opened =
-            join_all(distinct.iter().map(|qid| async move { (*qid, self.open(qid).await) }));
+            join_all(distinct.iter().map(|qid| async move { (*qid, self.open_whole(qid).await) }));
         let opened: HashMap<_, _> = opened.await.into_iter().collect();
 
         let (mut leases, mut named, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for (qid, text) in parsed.iter().zip(qids) {
             match opened.get(qid) {
-                Some(Ok((lease, _))) => {
+                Some(Ok(lease)) => {
                     leases.push(lease.clone());
                     named.push(text);
                 }
+                // What does not fit now may fit later, as a whole.
+                Some(Err(error)) if error.code() == Code::Busy => return Err(error.clone()),
                 Some(Err(error)) => errors.push((text, error.clone())),
                 None => {}
             }
@@ -251,6 +253,13 @@ impl Broker {
         let warnings = source.warnings.clone();
         let lease = self.packager.open(source, pin).await?;
         Ok((lease, warnings))
+    }
+
+    /// The package of a media id once all of the source is there: what is wrong with it has shown itself by then.
+    async fn open_whole(&self, qid: &Qid) -> Result<Lease> {
+        let (lease, _) = self.open(qid).await?;
+        self.packager.fetch(lease.package()).await?;
+        Ok(lease)
     }
 
     fn grant(&self, stream: &Stream, end: i64, warnings: Vec<String>) -> Result<Grant> {

@@ -17,7 +17,7 @@ use std::{
     time::SystemTime,
 };
 
-use sysinfo::Disks;
+use sysinfo::{DiskRefreshKind, Disks};
 
 use crate::error::{Code, Error, Result};
 
@@ -134,9 +134,9 @@ impl Reservation {
         self.bytes = bytes;
     }
 
-    /// Adds `bytes` if they fit below the limit; says whether they did.
-    pub fn grow(&mut self, bytes: u64) -> bool {
-        let Some(mut more) = self.room.reserve(bytes, 1.0) else {
+    /// Adds `bytes` if they fit below `share` of the limit; says whether they did.
+    pub fn grow(&mut self, bytes: u64, share: f64) -> bool {
+        let Some(mut more) = self.room.reserve(bytes, share) else {
             return false;
         };
         self.bytes += std::mem::take(&mut more.bytes);
@@ -225,7 +225,8 @@ impl Usage {
 /// Bytes that an unprivileged process may still write on the file system that holds `path`; None when the system
 /// does not say.
 pub fn free(path: &Path) -> Option<u64> {
-    let disks = Disks::new_with_refreshed_list().ok()?;
+    let what = DiskRefreshKind::nothing().with_storage();
+    let disks = Disks::new_with_refreshed_list_specifics(what).ok()?;
     let holds = |mount: &Path| path.starts_with(mount).then(|| mount.components().count());
     disks
         .iter()
@@ -268,7 +269,7 @@ mod tests {
         let mut first = room.reserve(60, 0.8).unwrap();
         assert!(room.reserve(30, 0.8).is_none());
         assert!(room.reserve(u64::MAX, 1.0).is_none());
-        assert!(first.grow(40) && !first.grow(1));
+        assert!(first.grow(40, 1.0) && !first.grow(1, 1.0));
         first.resize(10);
         let forced = room.occupy(500);
         assert_eq!(room.used(), 510);

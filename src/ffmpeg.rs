@@ -97,9 +97,10 @@ impl Ffmpeg {
         let _ = self.running.subscribe().wait_for(|&running| running == 0).await;
     }
 
-    /// The `ffprobe` beside it.
-    pub fn probe(&self) -> PathBuf {
-        self.program.with_file_name("ffprobe")
+    /// As [`Ffmpeg::spawn`], but the `ffprobe` beside it.
+    pub async fn spawn_probe(&self, args: Vec<String>, cpu: u64) -> io::Result<Process> {
+        let program = self.program.with_file_name("ffprobe").into();
+        Self { program, ..self.clone() }.spawn(args, false, cpu).await
     }
 }
 
@@ -235,12 +236,17 @@ impl Order {
             .process_group(0)
             .kill_on_drop(true);
         let (memory, cpu) = (self.memory, self.cpu);
+        let broker = Pid::this();
         // SAFETY: the closure runs between fork and exec and makes only system calls that are
         // async-signal-safe; it neither allocates nor touches a lock.
         #[allow(unsafe_code)]
         unsafe {
             command.pre_exec(move || {
                 prctl::set_pdeathsig(Signal::SIGKILL)?;
+                if Pid::parent() != broker {
+                    // It died before the line above: nobody would ever end us.
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                }
                 setrlimit(Resource::RLIMIT_AS, memory, memory)?;
                 setrlimit(Resource::RLIMIT_CPU, cpu, cpu)?;
                 setrlimit(Resource::RLIMIT_NOFILE, FILES, FILES)?;

@@ -67,7 +67,7 @@ impl House {
             tempdir: temp.path().to_owned(),
             size: cache.size,
             limit: cache.limit,
-            patience: settings.upstream.read_timeout,
+            patience: settings.upstream.wait,
             room: cache.killsize.enabled.then(|| Room::new(cache.killsize.tempdir)),
         };
         let files = Cache::new(bounds, metrics.clone());

@@ -54,7 +54,7 @@ async fn package(
         tempdir: scratch.to_owned(),
         size: settings.cache.size,
         limit: settings.cache.limit,
-        patience: settings.upstream.read_timeout,
+        patience: settings.upstream.wait,
         room: None,
     };
     let sources = Sources::new(

@@ -72,6 +72,7 @@ fn durations(settings: &Settings) -> Result<(), Fault> {
         ("upstream.connect_timeout", upstream.connect_timeout, wait.clone()),
         ("upstream.first_byte_timeout", upstream.first_byte_timeout, wait.clone()),
         ("upstream.read_timeout", upstream.read_timeout, wait.clone()),
+        ("upstream.wait", upstream.wait, wait.clone()),
         ("packager.segment", packager.segment, SECOND..=60 * SECOND),
         ("packager.stall", packager.stall, wait.clone()),
         ("limits.segment_wait", limits.segment_wait, wait.clone()),

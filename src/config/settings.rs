@@ -200,6 +200,9 @@ pub struct Upstream {
     /// Fetches under way at once (32).
     #[serde(deserialize_with = "number")]
     pub fetches: usize,
+    /// How long a fetch waits for its turn, and for room in the cache (60s).
+    #[serde(with = "span")]
+    pub wait: Duration,
     /// Redirects followed (0).
     #[serde(deserialize_with = "number")]
     pub redirects: usize,
@@ -378,6 +381,7 @@ impl Default for Upstream {
             read_timeout: seconds(10),
             min_rate: 16 * KB,
             fetches: 32,
+            wait: seconds(60),
             redirects: 0,
             headers: BTreeMap::new(),
         }

@@ -38,10 +38,10 @@ impl Template {
 
 /// Everything but RFC 3986's unreserved characters as `%XX`.
 ///
-/// Ids made of dots alone are refused long before; here their dots are encoded twice, because URL parsers take `%2E` for
-/// a dot and would climb.
+/// Dot segments are refused long before; here their dots are encoded twice, because URL parsers take `%2E` for a dot and
+/// would climb.
 fn encode(id: &str) -> String {
-    if id.bytes().all(|byte| byte == b'.') {
+    if matches!(id, "." | "..") {
         return id.replace('.', "%252E");
     }
     let mut text = String::with_capacity(id.len());
@@ -170,6 +170,7 @@ mod tests {
             (".\t.", ".%09."),
             (".", "%252E"),
             ("..", "%252E%252E"),
+            ("...", "..."),
             ("{id}", "%7Bid%7D"),
         ] {
             assert_eq!(made("http://up/p", id), format!("http://up/p/{segment}?batch=true"));

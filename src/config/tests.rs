@@ -401,6 +401,7 @@ upstream:
   read_timeout: 2s
   min_rate: 0
   fetches: 3
+  wait: 20s
   redirects: 2
   headers: {Authorization: "Bearer hunter2", X-Number: 42}
 captions: {required: yes, name: Norsk, language: no, max_size: 3MB}

@@ -99,7 +99,7 @@ impl<'a> Head<'a> {
         package: &'a Arc<Package>,
         control: &'a Control,
     ) -> Result<(Self, Process, Arc<Spool>)> {
-        let pin = package.pin(packager).await?;
+        let pin = packager.pin(package).await?;
         let source = pin.spool().clone();
         let audio = &package.plan.audio;
         let n = control.start;

@@ -183,7 +183,7 @@ impl Rendition {
         gap.map(|n| n as u32)
     }
 
-    /// The next change of any segment. Enable it before asking for an outlook.
+    /// The next change of any segment, from this call on.
     pub fn changed(&self) -> Notified<'_> {
         self.changed.notified()
     }

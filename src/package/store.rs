@@ -178,18 +178,14 @@ impl Store {
         self.blocking(move |store| store.put(key, "manifest.json", &json)).await
     }
 
-    /// Removes a package: at once out of sight, then from the disk.
-    pub async fn remove(self: &Arc<Self>, key: Key) -> io::Result<()> {
-        self.blocking(move |store| store.remove_now(key)).await
-    }
-
-    /// As [`Store::remove`], on this thread.
-    pub fn remove_now(&self, key: Key) -> io::Result<()> {
+    /// Takes a package out of sight, quickly; its name is free for a successor. What it returns is left to [`erase`]; None
+    /// when there was nothing.
+    pub fn detach(&self, key: Key) -> io::Result<Option<PathBuf>> {
         let nonce = self.sequence.fetch_add(1, Relaxed);
         let away = self.root.join(format!("{REMOVED}{nonce}"));
         match fs::rename(self.folder(key), &away) {
-            Ok(()) => fs::remove_dir_all(&away),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Ok(()) => Ok(Some(away)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
     }
@@ -283,6 +279,11 @@ impl Store {
     }
 }
 
+/// Removes what [`Store::detach`] took out of sight.
+pub fn erase(path: &Path) -> io::Result<()> {
+    fs::remove_dir_all(path)
+}
+
 /// Whether a file holds exactly the frames that the table gives its segment: after a crash of the machine it may not.
 fn is_whole(path: &Path, table: &SegmentTable, n: u32) -> bool {
     let Some(frames) = table.frames(n) else {
@@ -364,8 +365,8 @@ mod tests {
         store.create(key, &(), None).await.unwrap();
         fs::create_dir(dir.path().join(".removed-9")).unwrap();
         assert_eq!(store.list().unwrap(), [key]);
-        store.remove(key).await.unwrap();
-        store.remove(key).await.unwrap();
+        erase(&store.detach(key).unwrap().unwrap()).unwrap();
+        assert!(store.detach(key).unwrap().is_none());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -126,8 +126,7 @@ impl Packager {
         let _waiter = package.audio.wait(n);
         let wait = async {
             loop {
-                let mut changed = std::pin::pin!(package.audio.changed());
-                changed.as_mut().enable();
+                let changed = package.audio.changed();
                 match package.audio.outlook(n) {
                     Outlook::Ready => return Ok(()),
                     Outlook::Failed(error) => return Err(error),

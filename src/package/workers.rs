@@ -75,6 +75,21 @@ enum Urgency {
     Fresh,
 }
 
+impl Inner {
+    /// Drops the demands of those who wait no more: they would count against those who do.
+    fn forget_leavers(&mut self) {
+        self.demands.retain(|demand| demand.package.audio.is_wanted(demand.n));
+    }
+
+    /// Puts a package at the end of the backlog, where it stands once at most.
+    fn put_off(&mut self, package: &Arc<Package>) {
+        let own = Arc::downgrade(package);
+        if !self.backlog.iter().any(|other| other.ptr_eq(&own)) {
+            self.backlog.push_back(own);
+        }
+    }
+}
+
 impl Workers {
     /// At most `limit` heads that work at once, and `queue` demands beyond them.
     pub fn new(
@@ -88,7 +103,9 @@ impl Workers {
 
     /// Whether the queue of demands is full: new work would only wait.
     pub fn is_full(&self) -> bool {
-        self.inner().demands.len() >= self.queue
+        let mut inner = self.inner();
+        inner.forget_leavers();
+        inner.demands.len() >= self.queue
     }
 
     /// Segment `n` is waited for.
@@ -97,6 +114,7 @@ impl Workers {
     /// [`Code::Busy`](crate::error::Code::Busy) when too many others are.
     pub fn want(&self, package: &Arc<Package>, n: u32) -> Result<()> {
         let mut inner = self.inner();
+        inner.forget_leavers();
         let asked = |demand: &Demand| demand.n == n && Arc::ptr_eq(&demand.package, package);
         if !inner.demands.iter().any(asked) && needs_head(package, n) {
             if inner.demands.len() >= self.queue {
@@ -112,14 +130,14 @@ impl Workers {
     pub fn begin(&self, package: &Arc<Package>) {
         let mut inner = self.inner();
         inner.fresh.push_back(package.clone());
-        inner.backlog.push_back(Arc::downgrade(package));
+        inner.put_off(package);
         self.settle(&mut inner);
     }
 
     /// `package` is not complete, and can wait.
     pub fn prewarm(&self, package: &Arc<Package>) {
         let mut inner = self.inner();
-        inner.backlog.push_back(Arc::downgrade(package));
+        inner.put_off(package);
         self.settle(&mut inner);
     }
 
@@ -130,9 +148,10 @@ impl Workers {
 
     /// No head starts any more, and those that run end at once.
     pub fn close(&self) {
-        let inner = std::mem::take(&mut *self.inner());
+        // In one go: a head that started between the two would never be ended.
+        let closed = Inner { closed: true, ..Inner::default() };
+        let inner = std::mem::replace(&mut *self.inner(), closed);
         inner.running.iter().for_each(|head| head.task.abort());
-        self.inner().closed = true;
     }
 
     /// Who these heads work for; None when that is about to go.
@@ -170,7 +189,7 @@ impl Workers {
             }
             inner.demands.push_back(Demand { package, n });
         }
-        self.end_heads(inner, short, Urgency::Waited);
+        Self::end_heads(inner, short, Urgency::Waited);
     }
 
     fn serve_fresh(&self, inner: &mut Inner) {
@@ -186,7 +205,7 @@ impl Workers {
                 inner.fresh.push_back(package);
             }
         }
-        self.end_heads(inner, short, Urgency::Fresh);
+        Self::end_heads(inner, short, Urgency::Fresh);
     }
 
     /// Goes round the incomplete packages while there are slots that nobody else wants.
@@ -216,10 +235,12 @@ impl Workers {
     }
 
     /// Tells as many heads to end as there are heads `short`, least useful first.
-    fn end_heads(&self, inner: &Inner, short: usize, urgency: Urgency) {
+    fn end_heads(inner: &Inner, short: usize, urgency: Urgency) {
         let ending = inner.running.iter().filter(|head| head.control.stop.load(Relaxed)).count();
         let useful = |head: &&Running| head.package.audio.is_followed(&head.control);
-        let spare = |head: &&Running| !head.control.stop.load(Relaxed);
+        // A head that reads a source on its way could not be followed by another one until that is whole.
+        let spare =
+            |head: &&Running| !head.control.stop.load(Relaxed) && !head.package.is_arriving();
         let (followed, unfollowed): (Vec<_>, Vec<_>) =
             inner.running.iter().filter(spare).partition(useful);
         let followed = followed.into_iter().filter(|_| urgency == Urgency::Waited);
@@ -256,7 +277,7 @@ impl Workers {
         let mut inner = self.inner();
         inner.running.retain(|head| !Arc::ptr_eq(&head.control, control));
         package.audio.remove_head(control);
-        inner.backlog.push_back(Arc::downgrade(package));
+        inner.put_off(package);
         self.settle(&mut inner);
     }
 

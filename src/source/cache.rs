@@ -30,6 +30,10 @@ const RETRY: Duration = Duration::from_secs(5);
 /// By how much a download of unknown length reserves ahead.
 const STEP: u64 = 1 << 20;
 
+/// The share of `cache.killsize.tempdir` that downloads may take: the watchdog counts blocks, of which a file has more
+/// than its bytes.
+const SHARE: f64 = 0.95;
+
 /// The files of one process.
 #[derive(Debug)]
 pub struct Cache {
@@ -124,11 +128,14 @@ impl Cache {
         self.limit
     }
 
-    /// Takes over a file of an earlier run; false when there is none.
-    pub fn adopt(&self, id: &str) -> bool {
+    /// Takes over a file of an earlier run; false when there is none, or not one of `total` bytes if that is known.
+    pub fn adopt(&self, id: &str, total: Option<u64>) -> bool {
         let Ok(meta) = self.dir.join(id).metadata() else {
             return false;
         };
+        if total.is_some_and(|total| total != meta.len()) {
+            return false;
+        }
         self.keep(id, meta.len());
         true
     }
@@ -228,7 +235,7 @@ impl Cache {
         let Some(room) = &self.room else {
             return Ok(None);
         };
-        if let Some(reservation) = room.reserve(bytes, 1.0) {
+        if let Some(reservation) = room.reserve(bytes, SHARE) {
             return Ok(Some(reservation));
         }
         Err(self.no_room(bytes))
@@ -239,7 +246,8 @@ impl Cache {
         let Some(reservation) = reservation else {
             return Ok(());
         };
-        if bytes <= reservation.bytes() || reservation.grow(STEP.max(bytes - reservation.bytes())) {
+        let more = STEP.max(bytes.saturating_sub(reservation.bytes()));
+        if bytes <= reservation.bytes() || reservation.grow(more, SHARE) {
             return Ok(());
         }
         Err(self.no_room(bytes))
@@ -247,9 +255,9 @@ impl Cache {
 
     fn no_room(&self, bytes: u64) -> Error {
         let limit = self.room.as_ref().map_or(0, |room| room.limit());
-        if bytes > limit {
+        if bytes as f64 > limit as f64 * SHARE {
             let text = format!(
-                "the upstream's file is larger than cache.killsize.tempdir ({})",
+                "the upstream's file is too large for cache.killsize.tempdir ({})",
                 bytesize::ByteSize(limit)
             );
             return Error::new(Code::UpstreamTooLarge, text);
@@ -259,12 +267,17 @@ impl Cache {
 
     /// All bytes of `spool` are there: moves its file to `cache.dir`.
     pub fn finish(&self, id: &str, spool: &Spool, bytes: u64) -> Result<()> {
-        if spool.total().is_none() {
+        let grown = if spool.total().is_none() { bytes } else { 0 };
+        if grown > 0 {
             let mut pinned = self.pinned();
-            pinned.bytes += bytes;
+            pinned.bytes += grown;
             self.make_room(&pinned);
         }
         let moved = spool.keep(&self.dir.join(id), bytes);
+        if !spool.is_whole() {
+            let mut pinned = self.pinned();
+            pinned.bytes -= grown.min(pinned.bytes);
+        }
         moved.map_err(|e| disk_full("moving a download into the cache", &e))
     }
 
@@ -469,7 +482,7 @@ mod tests {
         let f = fixture(1024 * 1024, 100);
         std::fs::write(f.dir.path().join("cache/known"), b"abc").unwrap();
         std::fs::write(f.dir.path().join("cache/unknown"), b"abc").unwrap();
-        assert!(f.cache.adopt("known") && !f.cache.adopt("missing"));
+        assert!(f.cache.adopt("known", Some(3)) && !f.cache.adopt("missing", None));
         f.cache.sweep();
         assert_eq!(f.files(), ["known"]);
         assert_eq!(f.cache.pin("known").unwrap().spool().available(), 3);

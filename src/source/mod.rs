@@ -11,6 +11,7 @@ pub mod upstream;
 use std::{
     collections::HashMap,
     fmt::Write as _,
+    panic::AssertUnwindSafe,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -159,7 +160,7 @@ impl Sources {
             captions: settings.captions.clone(),
             check_captions,
             revalidate: settings.cache.revalidate,
-            patience: settings.upstream.read_timeout,
+            patience: settings.upstream.wait,
             fetches: Arc::new(Semaphore::new(settings.upstream.fetches)),
             known: moka::sync::Cache::builder().max_capacity(KNOWN).weigher(weigh).build(),
             failed: moka::sync::Cache::builder()
@@ -174,7 +175,7 @@ impl Sources {
 
     /// Takes over what an earlier run knew of a source, and its file if that is still there.
     pub fn adopt(&self, source: Arc<Source>) {
-        if !self.cache.adopt(&source.id) {
+        if !self.cache.adopt(&source.id, source.validators.length) {
             tracing::debug!("a source of an earlier run is not on disk any more");
         }
         self.known.insert(self.key(&source.qid), source);
@@ -284,7 +285,9 @@ impl Sources {
             return futures_util::future::ready(Err(ended())).boxed().shared();
         };
         let task = tokio::spawn(async move {
-            let outcome = own.load(&key, qid, known).await;
+            // Whatever happens, the flight ends: one that stayed would be joined for ever.
+            let load = AssertUnwindSafe(own.load(&key, qid, known)).catch_unwind();
+            let outcome = load.await.unwrap_or_else(|_| Err(ended()));
             match &outcome {
                 Ok((source, _)) => own.known.insert(key.clone(), source.clone()),
                 Err(error) => own.failed.insert(key.clone(), error.clone()),
@@ -334,8 +337,15 @@ impl Sources {
         };
         let validators = body.validators.clone();
         let id = format!("{key}{}", version(&validators));
-        let (pin, reservation) = self.cache.create(&id, validators.length).await?;
-        let download = tokio::spawn(self.clone().download(body, pin.clone(), reservation, permit));
+        // The same version may still be here, though nobody knew what it was.
+        let (pin, download) = match self.cache.pin(&id) {
+            Some(pin) => (pin, None),
+            None => {
+                let (pin, room) = self.cache.create(&id, validators.length).await?;
+                let download = self.clone().download(body, pin.clone(), room, permit);
+                (pin, Some(tokio::spawn(download)))
+            }
+        };
         match self.probe(pin.spool()).await {
             Ok(facts) => {
                 let checked = AtomicI64::new(now());
@@ -343,8 +353,10 @@ impl Sources {
                 Ok((Arc::new(source), Some(pin)))
             }
             Err(error) => {
-                download.abort();
-                pin.spool().fail(error.clone());
+                if let Some(download) = download {
+                    download.abort();
+                    pin.spool().fail(error.clone());
+                }
                 Err(error)
             }
         }
@@ -460,7 +472,7 @@ impl Sources {
     }
 
     async fn decode(&self, spool: &Spool, container: probe::Container) -> Result<Facts> {
-        let (path, limit) = (spool.path(), self.patience * 6);
+        let (path, limit) = (spool.path(), self.patience);
         probe::last::decode(&self.ffmpeg, &path, container, limit)
             .await
             .map_err(|found| unsupported(&found))

@@ -120,30 +120,45 @@ impl Spool {
     pub fn append(&self, at: u64, bytes: &[u8]) -> io::Result<u64> {
         self.file.write_all_at(bytes, at)?;
         let end = at + bytes.len() as u64;
-        self.progress.send_replace(Progress::Growing(end));
+        self.progress.send_if_modified(|progress| {
+            // A write that was under way when the spool failed does not bring it back to life.
+            let grows = matches!(progress, Progress::Growing(_));
+            if grows {
+                *progress = Progress::Growing(end);
+            }
+            grows
+        });
         Ok(end)
     }
 
-    /// All bytes are there: moves the file to `path`, where it stays.
+    /// All bytes are there: moves the file to `path`, where it stays. One that has failed stays failed.
     pub fn keep(&self, path: &Path, bytes: u64) -> io::Result<()> {
         let mut own = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.failure().is_some() {
+            return Ok(());
+        }
         if let Err(e) = std::fs::rename(&*own, path) {
             if e.kind() != io::ErrorKind::CrossesDevices {
                 return Err(e);
             }
-            std::fs::copy(&*own, path)?;
-            std::fs::remove_file(&*own)?;
+            copy(&own, path)?;
         }
         path.clone_into(&mut own);
-        drop(own);
         self.kept.store(true, Relaxed);
         self.progress.send_replace(Progress::Whole(bytes));
         Ok(())
     }
 
-    /// No more bytes will come.
+    /// No more bytes will come, and those that came are of no use: their room on the disk is free at once, whoever still
+    /// holds this; the file goes with the last of them.
     pub fn fail(&self, error: Error) {
+        // A move that is under way comes first, or not at all.
+        let _path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        self.kept.store(false, Relaxed);
         self.progress.send_replace(Progress::Failed(error));
+        if let Err(error) = self.file.set_len(0) {
+            tracing::warn!(%error, "a broken download keeps its room on the disk for now");
+        }
     }
 }
 
@@ -154,6 +169,18 @@ impl Drop for Spool {
             let _ = std::fs::remove_file(self.path());
         }
     }
+}
+
+/// Moves a file to another file system. Its new name appears with all bytes or not at all: a crash in between leaves
+/// nothing that a later run could take for whole.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let part = to.with_extension("part");
+    let copied = std::fs::copy(from, &part).and_then(|_| std::fs::rename(&part, to));
+    if copied.is_err() {
+        // What is half written only takes room; the first error is the one to tell.
+        let _ = std::fs::remove_file(&part);
+    }
+    copied.and_then(|()| std::fs::remove_file(from))
 }
 
 /// Reads `len` bytes at `at`, on a thread where blocking is allowed. Short only at the end of the file.
@@ -209,7 +236,34 @@ mod tests {
         spool.append(0, b"abc").unwrap();
         spool.fail(Error::new(Code::UpstreamFailed, "broke off"));
         assert_eq!(spool.wait_for(4).await.unwrap_err().code(), Code::UpstreamFailed);
+        assert_eq!(part.metadata().unwrap().len(), 0, "its room is free while it is held");
+        spool.append(3, b"def").unwrap();
+        spool.keep(&dir.path().join("a"), 6).unwrap();
+        assert!(spool.failure().is_some() && !dir.path().join("a").exists());
         drop(spool);
         assert!(!part.exists());
+    }
+
+    #[tokio::test]
+    async fn one_that_fails_after_it_was_kept_leaves_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (part, kept) = (dir.path().join("a.part"), dir.path().join("a"));
+        let spool = Spool::create(&part, None).unwrap();
+        spool.append(0, b"abc").unwrap();
+        spool.keep(&kept, 3).unwrap();
+        spool.fail(Error::new(Code::UnsupportedMedia, "a web page"));
+        drop(spool);
+        assert!(!part.exists() && !kept.exists());
+    }
+
+    #[test]
+    fn a_copy_to_another_file_system_is_whole_or_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("a.part"), dir.path().join("b"));
+        assert!(copy(&from, &to).is_err() && !to.exists());
+        std::fs::write(&from, b"abc").unwrap();
+        copy(&from, &to).unwrap();
+        assert!(!from.exists() && std::fs::read(&to).unwrap() == b"abc");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

@@ -15,6 +15,12 @@ use tempfile::NamedTempFile;
 /// Stands for espeak-ng's file among ffmpeg's arguments.
 const SPOKEN: &str = "<spoken>";
 
+/// [`Sound::Music`] as an expression of ffmpeg: no spaces, commas escaped.
+const MUSIC: &str = r"0.2*sin(2*PI*220*t)*exp(-3*mod(t\,0.5))+0.2*sin(2*PI*554*t)*exp(-5*mod(t\,0.25))+0.15*sin(2*PI*880*t)+0.1*(random(0)-0.5)*exp(-20*mod(t\,0.25))";
+
+/// [`Sound::Bursts`], likewise.
+const BURSTS: &str = r"if(lt(mod(t\,1.5)\,0.75)\,0\,2*random(0)-1)";
+
 /// A container and a codec, and what matters to those who read headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -134,6 +140,10 @@ enum Sound {
     /// A sine of that many Hz.
     Sine(u32),
     Silence,
+    /// Chords that are struck and fade, and something like a drum.
+    Music,
+    /// Silence and white noise at full level in turn: what an encoder's rate control is worst at.
+    Bursts,
     /// This sentence, over and over.
     Speech(String),
 }
@@ -167,6 +177,16 @@ impl Clip {
     /// Digital silence.
     pub fn silence(format: Format, seconds: f64) -> Self {
         Self { sound: Sound::Silence, ..Self::noise(format, seconds) }
+    }
+
+    /// Something like music.
+    pub fn music(format: Format, seconds: f64) -> Self {
+        Self { sound: Sound::Music, ..Self::noise(format, seconds) }
+    }
+
+    /// Silence and noise in turn.
+    pub fn bursts(format: Format, seconds: f64) -> Self {
+        Self { sound: Sound::Bursts, ..Self::noise(format, seconds) }
     }
 
     /// A sentence spoken by espeak-ng, repeated to that length.
@@ -226,6 +246,8 @@ impl Clip {
                 format!("aevalsrc=0.5*sin(2*PI*t*(200+{climb}*t)):s={rate}:d={seconds}")
             }
             Sound::Sine(hertz) => format!("aevalsrc=0.5*sin(2*PI*{hertz}*t):s={rate}:d={seconds}"),
+            Sound::Music => format!("aevalsrc={MUSIC}:s={rate}:d={seconds}"),
+            Sound::Bursts => format!("aevalsrc={BURSTS}:s={rate}:d={seconds}"),
             Sound::Silence => format!("anullsrc=r={rate}:cl=mono:d={seconds}"),
             Sound::Speech(_) => String::new(),
         };

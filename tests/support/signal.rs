@@ -37,6 +37,15 @@ pub fn lags(source: &Pcm, heard: &Pcm, every: usize) -> Vec<Option<isize>> {
     .collect()
 }
 
+/// The lag at each of these places, searched around `near` only and at once for all: 0 samples of reach to spare, so that
+/// anything but `near` is either one sample beside it or None.
+pub fn lags_at(source: &Pcm, heard: &Pcm, places: &[usize], near: isize) -> Vec<Option<isize>> {
+    assert_eq!(source.rate, heard.rate, "resample the source first: decode::pcm_as");
+    let (source, heard) = (source.mono(), heard.mono());
+    let lag = |&at: &usize| search(&source, heard.get(at..at + EXCERPT)?, at, near, 2);
+    places.iter().map(lag).collect()
+}
+
 /// The best lag within `reach` around `near`, if it is good and not merely on the way to a better one outside.
 fn search(source: &[i16], excerpt: &[i16], at: usize, near: isize, reach: usize) -> Option<isize> {
     let reach = reach.cast_signed();

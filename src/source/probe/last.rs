@@ -3,11 +3,10 @@
 //! For what only decoding can tell ([`super::Stop::Undetermined`]). The demuxer is pinned and nothing but files is
 //! allowed, so that a source never makes ffmpeg open another one.
 
-use std::{io, path::Path, process::Stdio, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    process::Command,
     time::timeout,
 };
 
@@ -27,7 +26,7 @@ pub async fn decode(
 ) -> Result<Facts, String> {
     let path = std::path::absolute(path).map_err(|error| failed(&error))?;
     let path = path.to_str().ok_or_else(|| "unreadable".to_owned())?;
-    let found = timeout(limit, ask(ffmpeg, path, container))
+    let found = timeout(limit, ask(ffmpeg, path, container, limit))
         .await
         .map_err(|_| "too slow to read".to_owned())??;
     let counted = timeout(limit, count(ffmpeg, path, container, limit)).await;
@@ -55,21 +54,21 @@ struct Found {
 }
 
 /// Asks ffprobe for codec, rate and channels.
-async fn ask(ffmpeg: &Ffmpeg, path: &str, container: Container) -> Result<Found, String> {
-    let mut child = Command::new(ffmpeg.probe())
-        .args(source(path, container))
-        .args(["-select_streams", "a:0", "-of", "flat", "-show_entries"])
-        .arg("stream=codec_name,profile,sample_rate,channels")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| failed(&error))?;
+async fn ask(
+    ffmpeg: &Ffmpeg,
+    path: &str,
+    container: Container,
+    limit: Duration,
+) -> Result<Found, String> {
+    let ask = "-select_streams a:0 -of flat -show_entries stream=codec_name,profile,sample_rate,channels";
+    let mut args = source(path, container);
+    args.extend(ask.split(' ').map(str::to_owned));
+    let cpu = limit.as_secs().max(1);
+    let mut process = ffmpeg.spawn_probe(args, cpu).await.map_err(|error| failed(&error))?;
     let mut text = String::new();
-    let output = child.stdout.take().ok_or_else(|| "unreadable".to_owned())?;
+    let output = process.stdout.take().ok_or_else(|| "unreadable".to_owned())?;
     output.take(ANSWER).read_to_string(&mut text).await.map_err(|error| failed(&error))?;
-    child.kill().await.map_err(|error| failed(&error))?;
+    process.end().await.map_err(|error| failed(&error))?;
     understand(&text, container)
         .ok_or_else(|| "a file without audio that ffmpeg can decode".to_owned())
 }

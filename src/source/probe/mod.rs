@@ -14,6 +14,7 @@ mod aac;
 mod adts;
 mod aiff;
 mod disguise;
+mod entry;
 mod flac;
 pub mod input;
 pub mod last;
@@ -170,7 +171,8 @@ pub struct Facts {
     pub channels: u16,
     /// Samples per channel that ffmpeg decodes, at `rate`. Exact, but for Matroska with a Duration: within 1024.
     pub samples: u64,
-    /// Whether ffmpeg can decode it from a pipe while it is still arriving.
+    /// Whether ffmpeg can decode it from a pipe while it is still arriving. The same samples come out, but for MP3 with
+    /// LAME's gap: from a pipe, ffmpeg leaves the padding on the end.
     pub pipe: bool,
     /// How a head starts in the middle.
     pub splice: Splice,

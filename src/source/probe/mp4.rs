@@ -4,9 +4,9 @@
 //! ffmpeg 5.1's mov demuxer does: whole packets at the end, single samples at the start, none in fragments.
 
 use super::{
-    Codec, Container, Facts, Input, Splice, Stop, aac,
-    input::{array, be16, be32, be64},
-    mpeg, opus,
+    Codec, Container, Facts, Input, Splice, Stop,
+    entry::{Entry, Packet},
+    input::{array, be32, be64},
     samples::{Durations, Edit, Edits, Layout},
     unsupported,
 };
@@ -50,11 +50,11 @@ pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
                 let moov = input.bytes(body, (end - body) as usize)?.into_owned();
                 let mut track = Track::read(&moov, total)?;
                 if !track.fragmented {
-                    // Half a frame of MP3 decodes, half a packet of others does not.
-                    if track.entry.codec == Codec::Mp3 && track.layout.cut {
-                        return Err(Stop::Undetermined(Container::Mp4));
-                    }
                     if track.entry.codec == Codec::Mp3 {
+                        // Half a frame of MP3 decodes, half a packet of others does not.
+                        if track.layout.cut {
+                            return Err(Stop::Undetermined(Container::Mp4));
+                        }
                         track.entry.look(&input.some(track.layout.first, 4)?)?;
                     }
                     return track.facts(!data && track.layout.first >= end);
@@ -109,7 +109,7 @@ fn top(input: &Input<'_>, at: u64, total: u64) -> Result<Option<([u8; 4], u64, u
 }
 
 /// The boxes in `bytes`, one level deep; ends at the first that is broken.
-fn boxes(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+pub(super) fn boxes(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let kind = array(rest, 4)?;
@@ -130,30 +130,8 @@ pub(super) fn child(bytes: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
 }
 
 /// The content of the box at the end of a path.
-fn descend<'a>(bytes: &'a [u8], path: &[[u8; 4]]) -> Option<&'a [u8]> {
+pub(super) fn descend<'a>(bytes: &'a [u8], path: &[[u8; 4]]) -> Option<&'a [u8]> {
     path.iter().try_fold(bytes, |bytes, kind| child(bytes, *kind))
-}
-
-/// What `stsd` says of the codec.
-#[derive(Clone, Debug)]
-struct Entry {
-    codec: Codec,
-    rate: u32,
-    channels: u16,
-    packet: Packet,
-}
-
-/// How many samples come out of one packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Packet {
-    /// This many, whatever the table says.
-    Fixed(u64),
-    /// As many as the table's usual duration, the last packet included.
-    Usual,
-    /// As many as the table says.
-    Told,
-    /// PCM of this many bytes a sample of all channels.
-    Pcm(u64),
 }
 
 /// The first audio track of a movie.
@@ -332,150 +310,4 @@ fn handler(trak: &[u8]) -> Option<[u8; 4]> {
 /// The ticks a second of an `mvhd` or `mdhd`.
 fn ticks(header: &[u8]) -> Option<u32> {
     be32(header, if *header.first()? == 1 { 20 } else { 12 })
-}
-
-impl Entry {
-    /// The codec of an `stsd` with one entry.
-    fn read(stsd: &[u8]) -> Result<Self, Stop> {
-        let undetermined = Stop::Undetermined(Container::Mp4);
-        let mut entries = boxes(stsd.get(8..).unwrap_or_default());
-        match (entries.next(), entries.next()) {
-            (Some((kind, body)), None) => Self::audio(kind, body),
-            _ => Err(undetermined),
-        }
-    }
-
-    /// The codec of an audio sample entry.
-    fn audio(kind: [u8; 4], body: &[u8]) -> Result<Self, Stop> {
-        let undetermined = Stop::Undetermined(Container::Mp4);
-        let fixed = |at| be16(body, at);
-        let (Some(version), Some(channels), Some(bits), Some(rate)) =
-            (fixed(8), fixed(16), fixed(18), fixed(24))
-        else {
-            return Err(undetermined);
-        };
-        let rate = u32::from(rate);
-        let children = match version {
-            0 => body.get(28..),
-            1 => body.get(44..),
-            _ => return Err(undetermined),
-        };
-        let children = children.unwrap_or_default();
-        let plain = |codec, packet| Some(Self { codec, rate, channels, packet });
-        let pcm = |codec, bytes| plain(codec, Packet::Pcm(bytes * u64::from(channels)));
-        let entry = match &kind {
-            b"mp4a" => esds(children).and_then(|esds| Self::elementary(esds, rate, channels)),
-            b"alac" => child(children, *b"alac").and_then(|config| {
-                let (rate, channels) = (be32(config, 24)?, u16::from(*config.get(13)?));
-                Some(Self { codec: Codec::Alac, rate, channels, packet: Packet::Told })
-            }),
-            b"fLaC" => child(children, *b"dfLa").and_then(|config| {
-                let info = super::flac::StreamInfo::read(config.get(8..)?)?;
-                Some(Self {
-                    codec: Codec::Flac,
-                    rate: info.rate,
-                    channels: info.channels,
-                    packet: Packet::Told,
-                })
-            }),
-            b"Opus" => child(children, *b"dOps").and_then(|config| {
-                let channels = u16::from(*config.get(1)?);
-                Some(Self { codec: Codec::Opus, rate: opus::RATE, channels, packet: Packet::Usual })
-            }),
-            b".mp3" | b"ms\0\x55" => {
-                plain(Codec::Mp3, Packet::Fixed(if rate < 32_000 { 576 } else { 1_152 }))
-            }
-            b"ac-3" => child(children, *b"dac3").and_then(|config| {
-                let channels = ac3_channels(*config.get(1)?);
-                Some(Self { codec: Codec::Ac3, rate, channels, packet: Packet::Fixed(1_536) })
-            }),
-            b"sowt" | b"twos" if matches!(bits, 8 | 16) => pcm(Codec::Pcm, u64::from(bits / 8)),
-            b"in24" => pcm(Codec::Pcm, 3),
-            b"in32" => pcm(Codec::Pcm, 4),
-            b"fl32" => pcm(Codec::Float, 4),
-            b"fl64" => pcm(Codec::Float, 8),
-            b"alaw" => pcm(Codec::ALaw, 1),
-            b"ulaw" => pcm(Codec::MuLaw, 1),
-            b"ec-3" | b"lpcm" | b"raw " | b"ipcm" | b"fpcm" | b"NONE" | b"ima4" | b"samr"
-            | b"sawb" => None,
-            b"enca" | b"drms" => return Err(unsupported("an encrypted MP4")),
-            _ => {
-                return Err(unsupported(format!("MP4 with codec '{}'", kind.escape_ascii())));
-            }
-        };
-        entry.ok_or(undetermined)
-    }
-
-    /// Takes rate and channels of MP3 from its first frame: `stsd` says two channels of mono, too.
-    fn look(&mut self, frame: &[u8]) -> Result<(), Stop> {
-        let header = mpeg::Header::read(frame).ok_or(Stop::Undetermined(Container::Mp4))?;
-        (self.rate, self.channels) = (header.rate, header.channels);
-        self.packet = Packet::Fixed(header.samples());
-        Ok(())
-    }
-
-    /// The codec of an `mp4a` entry by its elementary stream descriptor (ISO/IEC 14496-1 section 7.2.6).
-    fn elementary(esds: &[u8], rate: u32, channels: u16) -> Option<Self> {
-        let (object, config) = decoder_config(esds)?;
-        match object {
-            0x40 | 0x67 => {
-                let aac::Config { object, rate, channels, frame } = aac::Config::read(config?)?;
-                Some(Self {
-                    codec: Codec::Aac { object },
-                    rate,
-                    channels,
-                    packet: Packet::Fixed(frame),
-                })
-            }
-            0x69 | 0x6b => {
-                let samples = if rate < 32_000 { 576 } else { 1_152 };
-                Some(Self { codec: Codec::Mp3, rate, channels, packet: Packet::Fixed(samples) })
-            }
-            _ => None,
-        }
-    }
-}
-
-/// The channels of a `dac3` box's second byte, and of its first by default (ETSI TS 102 366 annex F.4).
-fn ac3_channels(second: u8) -> u16 {
-    let modes = [2, 1, 2, 3, 3, 4, 4, 5];
-    modes[usize::from(second >> 3 & 7)] + u16::from(second >> 2 & 1)
-}
-
-/// The `esds` box, directly in the entry or in Apple's `wave`.
-fn esds(children: &[u8]) -> Option<&[u8]> {
-    child(children, *b"esds").or_else(|| descend(children, &[*b"wave", *b"esds"]))?.get(4..)
-}
-
-/// Object type indication and decoder specific info of an elementary stream descriptor.
-fn decoder_config(descriptors: &[u8]) -> Option<(u8, Option<&[u8]>)> {
-    let (3, stream) = descriptor(descriptors)? else {
-        return None;
-    };
-    let flags = *stream.get(2)?;
-    let mut at = 3 + if flags & 0x80 != 0 { 2 } else { 0 };
-    if flags & 0x40 != 0 {
-        at += 1 + usize::from(*stream.get(at)?);
-    }
-    at += if flags & 0x20 != 0 { 2 } else { 0 };
-    let (4, config) = descriptor(stream.get(at..)?)? else {
-        return None;
-    };
-    let info = config.get(13..).and_then(descriptor).filter(|(tag, _)| *tag == 5);
-    Some((*config.first()?, info.map(|(_, body)| body)))
-}
-
-/// Tag and content of the first descriptor.
-fn descriptor(bytes: &[u8]) -> Option<(u8, &[u8])> {
-    let (&tag, mut rest) = bytes.split_first()?;
-    let mut size = 0;
-    for _ in 0..4 {
-        let (&byte, after) = rest.split_first()?;
-        rest = after;
-        size = size << 7 | usize::from(byte & 0x7f);
-        if byte & 0x80 == 0 {
-            break;
-        }
-    }
-    Some((tag, rest.get(..size)?))
 }

@@ -288,6 +288,32 @@ fn sizes_that_nobody_knew_are_cut_to_the_file() {
     assert_eq!(samples(&flac), Err(Stop::Undetermined(Container::Flac)));
 }
 
+#[test]
+fn files_that_end_early_are_counted_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let fragments = "-c:a aac -movflags frag_keyframe+empty_moov -frag_duration 300000";
+    let recipes = [
+        ("lame.mp3", 44_100, 2, 5.12, "-c:a libmp3lame"),
+        ("plain.aac", 44_100, 2, 5.12, "-c:a aac -f adts"),
+        ("vorbis.ogg", 44_100, 2, 5.12, "-c:a libvorbis"),
+        ("opus.opus", 48_000, 2, 5.12, "-c:a libopus"),
+        ("mp3.mp4", 44_100, 2, 5.12, "-c:a libmp3lame -movflags faststart"),
+        ("fragments.mp4", 44_100, 2, 5.12, fragments),
+        ("opus.webm", 48_000, 2, 5.12, "-c:a libopus"),
+        ("aac.mka", 44_100, 2, 5.12, "-c:a aac"),
+    ];
+    for recipe in recipes {
+        let path = make(dir.path(), recipe);
+        let whole = fs::read(&path).unwrap();
+        for part in [617, 803] {
+            fs::write(&path, &whole[..whole.len() * part / 1_000]).unwrap();
+            let (facts, _) = told(&path);
+            let known = (facts.samples, facts.rate, facts.channels);
+            assert_eq!(known, decoded(&path), "{recipe:?} at {part}");
+        }
+    }
+}
+
 fn samples(bytes: &[u8]) -> Result<u64, Stop> {
     probe(&Input::slice(bytes, Some(bytes.len() as u64))).map(|facts| facts.samples)
 }

@@ -1,0 +1,321 @@
+//! The packages of one process: found or begun, kept, restored.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, atomic::Ordering::Relaxed},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Lease, Package, RETRY,
+    captions::Captions,
+    file::File,
+    lock,
+    plan::{self, Choices, Plan},
+    rendition::{Outlook, Rendition},
+    store::{Hot, Key, Manifest, Store, erase},
+    workers::Workers,
+};
+use crate::{
+    config::{self, Container},
+    disk::Room,
+    error::{Code, Error, Result},
+    ffmpeg::Ffmpeg,
+    metrics::Metrics,
+    source::{
+        Source, Sources,
+        cache::{Pin, disk_full},
+    },
+};
+
+/// For how long a head waits for a listener before it ends.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// What is written beside a package's segments.
+#[derive(Serialize, Deserialize)]
+struct Description<S> {
+    version: u32,
+    source: S,
+    plan: Plan,
+}
+
+/// All packages of one process, and what is needed to make them.
+pub struct Packager {
+    pub(super) store: Arc<Store>,
+    pub(super) hot: moka::future::Cache<(Key, File, Container), Hot>,
+    pub(super) captions: moka::future::Cache<Key, Arc<Captions>>,
+    pub(super) workers: Workers,
+    pub(super) ffmpeg: Ffmpeg,
+    pub(super) sources: Arc<Sources>,
+    pub(super) packages: Mutex<HashMap<Key, Arc<Package>>>,
+    /// What packages may take of the disk; None without a limit.
+    pub(super) room: Option<Arc<Room>>,
+    choices: Choices,
+    pub(super) container: Container,
+    pub(super) name: String,
+    pub(super) language: String,
+    pub(super) stall: Duration,
+    pub(super) idle: Duration,
+    pub(super) wait: Duration,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Packager {
+    /// A packager that keeps its packages in `store`.
+    pub fn new(
+        settings: &config::Settings,
+        store: Store,
+        sources: Arc<Sources>,
+        ffmpeg: Ffmpeg,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let memory = settings.cache.memory;
+        let killsize = &settings.cache.killsize;
+        let weigh = |_: &_, hot: &Hot| {
+            let bytes = 512 + hot.bytes.len() + hot.gzip.as_ref().map_or(0, Bytes::len);
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
+        let weigh_captions = |_: &_, captions: &Arc<Captions>| captions.bytes() as u32;
+        let packager = &settings.packager;
+        Arc::new_cyclic(|own| Self {
+            store: Arc::new(store),
+            hot: moka::future::Cache::builder().max_capacity(memory).weigher(weigh).build(),
+            captions: moka::future::Cache::builder()
+                .max_capacity(memory / 16)
+                .weigher(weigh_captions)
+                .build(),
+            workers: Workers::new(packager.workers, packager.queue, own.clone(), metrics.clone()),
+            ffmpeg,
+            sources,
+            packages: Mutex::default(),
+            room: killsize.enabled.then(|| Room::new(killsize.packages)),
+            choices: packager.into(),
+            container: packager.container,
+            name: settings.captions.name.clone(),
+            language: settings.captions.language.clone(),
+            stall: packager.stall,
+            idle: IDLE,
+            wait: settings.limits.segment_wait,
+            metrics,
+        })
+    }
+
+    /// The package of `source`, found or begun; its first head starts now.
+    ///
+    /// # Errors
+    /// [`Code::UnsupportedMedia`] when nothing in it decodes; [`Code::Busy`] when there is no room or no worker for it.
+    pub async fn open(&self, source: Arc<Source>, pin: Option<Pin>) -> Result<Lease> {
+        let lease = self.find_or_begin(source, pin)?;
+        if !lease.package().is_complete() {
+            self.workers.begin(lease.package());
+        }
+        self.create(lease.package()).await?;
+        Ok(lease)
+    }
+
+    fn find_or_begin(&self, source: Arc<Source>, pin: Option<Pin>) -> Result<Lease> {
+        let key = self.key(&source);
+        let mut packages = self.packages();
+        if let Some(package) = packages.get(&key) {
+            if let Outlook::Failed(error) = package.audio.outlook(0)
+                && error.code() == Code::EncodeFailed
+                && !package.audio.has_any()
+            {
+                let text = format!("nothing in this media can be decoded: {error}");
+                return Err(Error::new(Code::UnsupportedMedia, text));
+            }
+            return Ok(Lease::new(package.clone()));
+        }
+        if self.workers.is_full() {
+            return Err(Error::busy("too many segments are waited for", RETRY));
+        }
+        let plan = Plan::new(&source.facts, self.choices)?;
+        let room = self.reserve(&mut packages, plan.estimate())?;
+        let audio = Rendition::new(plan.audio.table.clone(), &[], 0);
+        let package = Arc::new(Package::new(key, plan, source, audio));
+        *lock(&package.room) = room;
+        packages.insert(key, package.clone());
+        self.metrics.packages.set(packages.len() as i64);
+        drop(packages);
+        if let Some(pin) = pin {
+            self.hold(&package, pin);
+        }
+        Ok(Lease::new(package))
+    }
+
+    /// Makes the package's folder, once.
+    async fn create(&self, package: &Arc<Package>) -> Result<()> {
+        let made = package.created.get_or_try_init(|| async {
+            let description = Description {
+                version: plan::VERSION,
+                source: &*package.source,
+                plan: package.plan.clone(),
+            };
+            let captions = package.source.captions.clone();
+            self.store.create(package.key, &description, captions).await
+        });
+        made.await.map(drop).map_err(|e| disk_full("creating a package", &e))
+    }
+
+    /// The source's bytes, held until the package is complete or nobody's.
+    pub(super) async fn pin(&self, package: &Arc<Package>) -> Result<Pin> {
+        let held = lock(&package.pin).clone();
+        if let Some(pin) = held.filter(|pin| pin.spool().failure().is_none()) {
+            return Ok(pin);
+        }
+        let pin = self.sources.bytes(&package.source).await?;
+        self.hold(package, pin.clone());
+        Ok(pin)
+    }
+
+    /// Waits until all of a package's source is there.
+    ///
+    /// # Errors
+    /// What the source says when it breaks off.
+    pub async fn fetch(&self, package: &Arc<Package>) -> Result<()> {
+        if package.is_complete() {
+            return Ok(());
+        }
+        let pin = self.pin(package).await?;
+        pin.spool().wait_for(u64::MAX).await.map(drop)
+    }
+
+    /// Holds the source for a package, and lets heads start anywhere in it once it is whole.
+    fn hold(&self, package: &Arc<Package>, pin: Pin) {
+        let source = pin.spool().clone();
+        *lock(&package.pin) = Some(pin);
+        let Some(own) = self.workers.packager().filter(|_| !source.is_whole()) else {
+            return;
+        };
+        let package = Arc::downgrade(package);
+        tokio::spawn(async move {
+            // Broken off counts too: who waits has to be told.
+            let _ = source.wait_for(u64::MAX).await;
+            drop(source);
+            if let Some(package) = package.upgrade() {
+                package.audio.wake();
+            }
+            own.workers.dispatch();
+        });
+    }
+
+    /// The package `key` of an earlier run, if it is still there.
+    pub fn lease(&self, key: Key) -> Option<Lease> {
+        self.packages().get(&key).cloned().map(Lease::new)
+    }
+
+    /// Takes over the packages of an earlier run: the complete ones, and those that `is_live` says streams still play.
+    /// Everything else in the folder goes.
+    pub fn restore(&self, is_live: impl Fn(Key) -> bool) -> Result<()> {
+        let list = self.store.list().map_err(|e| Error::io("listing packages", &e))?;
+        for key in list {
+            match self.load(key, &is_live) {
+                Some(package) => drop(self.packages().insert(key, package)),
+                None => self
+                    .store
+                    .detach(key)
+                    .and_then(|gone| gone.map_or(Ok(()), |p| erase(&p)))
+                    .map_err(|e| Error::io("removing a package", &e))?,
+            }
+        }
+        self.metrics.packages.set(self.packages().len() as i64);
+        Ok(())
+    }
+
+    fn load(&self, key: Key, is_live: impl Fn(Key) -> bool) -> Option<Arc<Package>> {
+        let (description, captions, changed) =
+            self.store.description::<Description<Source>>(key)?;
+        let Description { version, mut source, plan } = description;
+        if version != plan::VERSION {
+            return None;
+        }
+        source.captions = captions;
+        let found = self.store.find(key, &plan.audio.table).ok()?;
+        if found.manifest.is_none() && !is_live(key) {
+            return None;
+        }
+        let source = Arc::new(source);
+        self.sources.adopt(source.clone());
+        let audio = Rendition::new(plan.audio.table.clone(), &found.ready, found.bytes);
+        audio.add_silence(found.manifest.map_or(0, |manifest| manifest.silence));
+        let room = self.room.as_ref().map(|room| {
+            let bytes = if found.manifest.is_some() { found.bytes } else { plan.estimate() };
+            room.occupy(bytes)
+        });
+        let package = Package::new(key, plan, source, audio);
+        package.complete.store(found.manifest.is_some(), Relaxed);
+        package.created.set(()).ok()?;
+        package
+            .used
+            .store(changed.duration_since(UNIX_EPOCH).ok()?.as_secs().cast_signed(), Relaxed);
+        *lock(&package.room) = room;
+        Some(Arc::new(package))
+    }
+
+    /// Goes on with packages of an earlier run that are not complete.
+    pub fn resume(&self) {
+        let packages: Vec<_> = self.packages().values().cloned().collect();
+        packages.iter().filter(|p| !p.is_complete()).for_each(|p| self.workers.prewarm(p));
+    }
+
+    /// A head has ended: a package without gaps gets its manifest, one that nobody plays lets go of its source.
+    pub(super) async fn settle(&self, package: &Arc<Package>) {
+        let complete = package.audio.is_complete();
+        if complete && !package.complete.swap(true, Relaxed) {
+            let (bytes, silence) = (package.audio.bytes(), package.audio.silence());
+            if let Err(error) = self.store.complete(package.key, Manifest { bytes, silence }).await
+            {
+                tracing::warn!(%error, "a manifest cannot be written");
+            }
+            if let Some(room) = lock(&package.room).as_mut() {
+                room.resize(bytes);
+            }
+        }
+        if complete || (!package.is_live() && package.audio.heads() == 0) {
+            lock(&package.pin).take();
+        }
+    }
+
+    /// Keeps a segment that a head has made.
+    pub(super) async fn keep(
+        &self,
+        package: &Arc<Package>,
+        file: File,
+        segment: Hot,
+    ) -> Result<()> {
+        self.create(package).await?;
+        let written = self.store.write(package.key, file, segment.bytes.clone()).await;
+        written.map_err(|e| disk_full("writing a segment", &e))?;
+        self.hot.insert((package.key, file, Container::Cmaf), segment).await;
+        Ok(())
+    }
+
+    /// What makes two packages the same.
+    fn key(&self, source: &Source) -> Key {
+        let captions = source.captions.as_deref();
+        let marked = [captions.is_some().into()];
+        // Choices are plain numbers: they can be written as JSON.
+        let choices = serde_json::to_vec(&self.choices).unwrap_or_default();
+        Key::of(&[
+            source.id.as_bytes(),
+            &marked,
+            captions.unwrap_or_default(),
+            &choices,
+            &plan::VERSION.to_be_bytes(),
+            self.ffmpeg.version().as_bytes(),
+        ])
+    }
+
+    /// Ends all heads; done when their processes are reaped.
+    pub async fn close(&self) {
+        self.workers.close();
+        self.ffmpeg.all_reaped().await;
+    }
+
+    pub(super) fn packages(&self) -> MutexGuard<'_, HashMap<Key, Arc<Package>>> {
+        lock(&self.packages)
+    }
+}
