@@ -103,6 +103,21 @@ impl Watchdog {
         }
     }
 
+    /// The look before anybody is served. What an earlier run left has been evicted by then as far as that goes, so what is
+    /// too much now will be too much after every restart: this is for a person to settle, not for a supervisor.
+    ///
+    /// # Errors
+    /// [`Code::Config`] when a limit is exceeded, naming the directory and the largest thing in it.
+    pub fn look_first(&mut self) -> Result<()> {
+        self.look().map_err(|_| {
+            let over = [&mut self.tempdir, &mut self.packages].into_iter().filter_map(|watched| {
+                let bytes = watched.measure();
+                (bytes > watched.limit).then(|| watched.advice(bytes))
+            });
+            Error::new(Code::Config, over.collect::<Vec<_>>().join("; "))
+        })
+    }
+
     /// One look, blocking: measures, evicts, judges.
     ///
     /// # Errors
@@ -110,20 +125,19 @@ impl Watchdog {
     pub fn look(&mut self) -> Result<()> {
         let (temp, mut packages) = (self.tempdir.measure(), self.packages.measure());
         let bound = (self.packages.limit as f64 * PRESSURE) as u64;
-        let free =
-            [&self.tempdir.path, &self.packages.path, &self.cache].map(|path| disk::free(path));
-        let least = free.iter().flatten().min().copied();
-        let full = least.is_some_and(|free| free < FLOOR);
+        // Evicting packages makes room on their file system only.
+        let is_full = |path: &Path| disk::free(path).is_some_and(|free| free < FLOOR);
+        let full = is_full(&self.packages.path);
         if (self.enabled && packages > bound) || full {
             let excess = packages.saturating_sub(bound).max(if full { FLOOR } else { 0 });
             if self.packager.evict(excess) > 0 {
                 packages = self.packages.measure();
             }
         }
-        let still_full = disk::free(&self.packages.path).is_some_and(|free| free < FLOOR);
+        let still_full = full && is_full(&self.packages.path);
         self.pressure.set(still_full || (self.enabled && packages > bound));
         self.packager.release_unused();
-        self.report(temp, packages, &free);
+        self.report(temp, packages);
         if !self.enabled {
             return Ok(());
         }
@@ -146,7 +160,7 @@ impl Watchdog {
         ))
     }
 
-    fn report(&self, temp: u64, packages: u64, free: &[Option<u64>; 3]) {
+    fn report(&self, temp: u64, packages: u64) {
         let set =
             |family: &prometheus_client::metrics::family::Family<Place, _>, place, bytes: u64| {
                 let gauge: &prometheus_client::metrics::gauge::Gauge =
@@ -164,13 +178,45 @@ impl Watchdog {
         for watched in [&self.tempdir, &self.packages] {
             set(&m.disk_limit_bytes, watched.place, watched.limit);
         }
-        for (place, free) in ["tempdir", "static", "cache"].into_iter().zip(free) {
-            set(&m.disk_free_bytes, place, free.unwrap_or(0));
+        for (place, path) in [
+            (self.tempdir.place, &self.tempdir.path),
+            (self.packages.place, &self.packages.path),
+            ("cache", &self.cache),
+        ] {
+            set(&m.disk_free_bytes, place, disk::free(path).unwrap_or(0));
         }
     }
 }
 
 impl Watched {
+    /// What a person can do about `bytes` that are too much.
+    fn advice(&self, bytes: u64) -> String {
+        let (key, limit) = (self.key, bytesize::ByteSize(self.limit));
+        let (path, bytes) = (self.path.display(), bytesize::ByteSize(bytes));
+        let largest = match self.largest() {
+            Some((name, size)) => format!(", most of it in {name} ({})", bytesize::ByteSize(size)),
+            None => String::new(),
+        };
+        format!(
+            "{key}: {limit} is less than the {bytes} in {path}{largest} that cannot be evicted; \
+             remove what does not belong there, or raise the limit"
+        )
+    }
+
+    /// The largest file or folder in it.
+    fn largest(&self) -> Option<(String, u64)> {
+        let entries = std::fs::read_dir(&self.path).ok()?.flatten();
+        let sized = entries.map(|entry| {
+            let bytes = match entry.metadata() {
+                Ok(meta) if meta.is_dir() => Usage::default().measure(&entry.path()).unwrap_or(0),
+                Ok(meta) => meta.len(),
+                Err(_) => 0,
+            };
+            (entry.file_name().to_string_lossy().into_owned(), bytes)
+        });
+        sized.max_by_key(|&(_, bytes)| bytes)
+    }
+
     fn measure(&mut self) -> u64 {
         let path: &Path = &self.path;
         self.usage.measure(path).unwrap_or_else(|error| {

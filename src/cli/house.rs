@@ -98,7 +98,7 @@ impl House {
             pressure.clone(),
             metrics.clone(),
         );
-        watchdog.look()?;
+        watchdog.look_first()?;
         packager.resume();
         let broker = Broker::new(
             access.clone(),

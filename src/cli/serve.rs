@@ -42,14 +42,14 @@ pub fn run_with(
     let ended = runtime.block_on(serve(sources, settings, companion));
     // Heads are tasks: dropping them kills and reaps their ffmpeg.
     runtime.shutdown_timeout(FAREWELL);
-    ended.map(|()| ExitCode::SUCCESS)
+    ended
 }
 
 async fn serve(
     sources: &Sources,
     settings: Settings,
     companion: impl AsyncFnOnce(Arc<Settings>, SocketAddr) -> Error,
-) -> Result<()> {
+) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let listeners = bind(&settings).await?;
     let api = listeners.api.as_ref().unwrap_or(&listeners.main);
@@ -89,7 +89,12 @@ async fn serve(
     sweeping.abort();
     house.packager.close().await;
     house.streams.close();
-    outcome.inspect_err(|error| tracing::error!("{error}"))
+    // Told by the log, and not again by main: one line says why it ended.
+    let told = |error: Error| {
+        tracing::error!("{error}");
+        error.code().exit().into()
+    };
+    Ok(outcome.map_or_else(told, |()| ExitCode::SUCCESS))
 }
 
 /// Sockets first: a port that is taken is told before anything on disk is touched.
@@ -135,9 +140,12 @@ async fn sweep(streams: Arc<crate::stream::Streams>) {
 /// Handshakes, token secrets and limits are taken over; a bad file changes nothing.
 fn reload(sources: &Sources, house: &House, current: &watch::Sender<Arc<Settings>>) {
     let take = || {
-        let fresh = sources.load()?;
+        // Another directory takes effect with a restart, and so does the signing key in it.
+        let state = current.borrow().state.clone();
+        let fresh = Settings { state, ..sources.load()? };
         let bad_handshakes = fresh.limits.bad_handshakes;
         house.access.replace(&fresh.handshake, keys(&fresh)?, bad_handshakes);
+        house.packager.set_wait(fresh.limits.segment_wait);
         current.send_modify(|settings| {
             let limits = fresh.limits;
             *settings = Arc::new(Settings { limits, ..Settings::clone(settings) });

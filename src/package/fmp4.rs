@@ -33,8 +33,7 @@ pub fn init(config: AudioConfig) -> Bytes {
 ///
 /// `sequence` counts segments from 1. A segment can be decoded alone.
 pub fn segment(sequence: u32, first_frame: u64, frames: &Frames) -> Bytes {
-    let size = HEAD + 4 * frames.len() + MDAT + frames.payload().len();
-    let mut out = Vec::with_capacity(size);
+    let mut out = Vec::with_capacity(size(frames.len(), frames.payload().len()));
     out.put_slice(&head(sequence, first_frame, frames.len()));
     for &size in frames.sizes() {
         out.put_u32(u32::from(size));
@@ -42,6 +41,11 @@ pub fn segment(sequence: u32, first_frame: u64, frames: &Frames) -> Bytes {
     out.put_slice(&mdat(frames.payload().len()));
     out.put_slice(frames.payload());
     out.into()
+}
+
+/// Bytes of a segment of so many frames with so many bytes of payload.
+pub const fn size(frames: usize, payload: usize) -> usize {
+    HEAD + 4 * frames + MDAT + payload
 }
 
 /// The first frame's number and the frames of a segment that [`segment`] made; anything else is an error.

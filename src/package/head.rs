@@ -99,8 +99,7 @@ impl<'a> Head<'a> {
         package: &'a Arc<Package>,
         control: &'a Control,
     ) -> Result<(Self, Process, Arc<Spool>)> {
-        let pin = packager.pin(package).await?;
-        let source = pin.spool().clone();
+        let source = source(packager, package, control).await?;
         let audio = &package.plan.audio;
         let n = control.start;
         let first = package.audio.table().frames(n).map_or(0, |frames| frames.start);
@@ -267,6 +266,33 @@ impl<'a> Head<'a> {
             }
         }
     }
+}
+
+/// The source, as much of it as a head needs to begin. While it has to be fetched the head is starved: a slow upstream
+/// must not hold up those who have theirs.
+async fn source(
+    packager: &Packager,
+    package: &Arc<Package>,
+    control: &Control,
+) -> Result<Arc<Spool>> {
+    let fetch = async {
+        let source = packager.pin(package).await?.spool().clone();
+        if !package.plan.audio.pipe {
+            source.wait_for(u64::MAX).await?;
+        }
+        Ok(source)
+    };
+    let mut fetch = std::pin::pin!(fetch);
+    tokio::select! {
+        biased;
+        here = &mut fetch => return here,
+        () = std::future::ready(()) => {}
+    }
+    control.starved.store(true, Relaxed);
+    packager.workers.dispatch();
+    let fetched = fetch.await;
+    control.starved.store(false, Relaxed);
+    fetched
 }
 
 /// Hands the source to ffmpeg as it arrives. A process that stops reading has what it wants.

@@ -150,6 +150,13 @@ impl Package {
         !self.is_live() && self.audio.heads() == 0
     }
 
+    /// Gives up the hold on a source that broke off: it has nothing to offer, and would count as held.
+    fn let_go_of_failed(&self) {
+        let is_failed = |pin: &mut Pin| pin.spool().failure().is_some();
+        let failed = lock(&self.pin).take_if(is_failed);
+        drop(failed);
+    }
+
     fn touch(&self) {
         self.used.store(now(), Relaxed);
     }

@@ -34,6 +34,9 @@ use crate::{
 /// For how long a head waits for a listener before it ends.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// For how long the end of the process waits for its heads' processes.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// What is written beside a package's segments.
 #[derive(Serialize, Deserialize)]
 struct Description<S> {
@@ -59,7 +62,7 @@ pub struct Packager {
     pub(super) language: String,
     pub(super) stall: Duration,
     pub(super) idle: Duration,
-    pub(super) wait: Duration,
+    pub(super) wait: Mutex<Duration>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -98,7 +101,7 @@ impl Packager {
             language: settings.captions.language.clone(),
             stall: packager.stall,
             idle: IDLE,
-            wait: settings.limits.segment_wait,
+            wait: Mutex::new(settings.limits.segment_wait),
             metrics,
         })
     }
@@ -137,13 +140,15 @@ impl Packager {
         let audio = Rendition::new(plan.audio.table.clone(), &[], 0);
         let package = Arc::new(Package::new(key, plan, source, audio));
         *lock(&package.room) = room;
+        // Before anybody else sees the package: one without a stream may be evicted.
+        let lease = Lease::new(package.clone());
         packages.insert(key, package.clone());
         self.metrics.packages.set(packages.len() as i64);
         drop(packages);
         if let Some(pin) = pin {
             self.hold(&package, pin);
         }
-        Ok(Lease::new(package))
+        Ok(lease)
     }
 
     /// Makes the package's folder, once.
@@ -192,10 +197,13 @@ impl Packager {
         };
         let package = Arc::downgrade(package);
         tokio::spawn(async move {
-            // Broken off counts too: who waits has to be told.
-            let _ = source.wait_for(u64::MAX).await;
+            let broken = source.wait_for(u64::MAX).await.is_err();
             drop(source);
             if let Some(package) = package.upgrade() {
+                if broken {
+                    package.let_go_of_failed();
+                }
+                // Broken off counts too: who waits has to be told.
                 package.audio.wake();
             }
             own.workers.dispatch();
@@ -309,10 +317,17 @@ impl Packager {
         ])
     }
 
-    /// Ends all heads; done when their processes are reaped.
+    /// Ends all heads; done when their processes are reaped. Those that measure a source end with the runtime.
     pub async fn close(&self) {
         self.workers.close();
-        self.ffmpeg.all_reaped().await;
+        if tokio::time::timeout(FAREWELL, self.ffmpeg.all_reaped()).await.is_err() {
+            tracing::warn!("some ffmpeg processes are not reaped yet");
+        }
+    }
+
+    /// How long players wait for a segment from now on.
+    pub fn set_wait(&self, wait: Duration) {
+        *lock(&self.wait) = wait;
     }
 
     pub(super) fn packages(&self) -> MutexGuard<'_, HashMap<Key, Arc<Package>>> {

@@ -20,9 +20,8 @@ const TAG: usize = 10 + 10 + PRIV;
 
 /// A segment that begins with frame `first_frame` of the track, counted from the priming.
 pub fn segment(config: AudioConfig, first_frame: u64, frames: &Frames) -> Bytes {
-    let size = TAG + HEADER * frames.len() + frames.payload().len();
-    let mut out = Vec::with_capacity(size);
-    // Both sizes are below 128, so their "syncsafe" form is the plain one.
+    let mut out = Vec::with_capacity(size(frames.len(), frames.payload().len()));
+    // Both sizes in the tag are below 128, so their "syncsafe" form is the plain one.
     out.put_slice(b"ID3\x04\0\0");
     out.put_u32((10 + PRIV) as u32);
     out.put_slice(b"PRIV");
@@ -32,6 +31,11 @@ pub fn segment(config: AudioConfig, first_frame: u64, frames: &Frames) -> Bytes 
     out.put_u64(pts(config, first_frame));
     put_frames(&mut out, config, frames.iter());
     out.into()
+}
+
+/// Bytes of a segment of so many frames with so many bytes of payload.
+pub const fn size(frames: usize, payload: usize) -> usize {
+    TAG + HEADER * frames + payload
 }
 
 /// Appends frames, each behind its ADTS header.

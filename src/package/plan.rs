@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     adts::AudioConfig,
+    fmp4, packed,
     table::{FRAME, SegmentTable},
+    ts,
 };
 use crate::{
     config,
@@ -23,6 +25,16 @@ const RATES: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 
 /// The most bits that one sample of one channel gets: ffmpeg's encoder clamps at 6 (ISO/IEC 14496-3 allows 6144 bits a
 /// frame and channel), and close to that it has no room to choose.
 const BITS_PER_SAMPLE: u32 = 4;
+
+/// The most bytes of one frame and channel that ffmpeg's AAC encoder makes.
+///
+/// It encodes a frame anew until that has fewer than 6144 bits a channel, with one way out (libavcodec/aacenc.c): a frame
+/// within half again of what its rate control aims at, and at most 1 / 0.9^4 = 1.5242 times what the bit rate gives it, is
+/// taken. At [`BITS_PER_SAMPLE`] that makes 6243 bits, then the end mark and up to a whole byte. No lower bound holds: of
+/// 12 sounds at 5 rates and 4 bit rates, silence and noise in turn had single frames of 6144 bits at a nominal 2048 and of
+/// 6248 at 4096, and whole seconds of mono at 70 to 90 % of the cap: 5.8 times the bit rate asked for at 44.1 kHz and
+/// 32 kbit/s, 3.3 times at 64 kbit/s. (Stereo stays below 1.5 times over any second; a jingle is shorter than that.)
+const MOST_BYTES: u64 = 782;
 
 /// The settings that change a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,11 +121,37 @@ impl Plan {
 }
 
 impl Audio {
-    /// BANDWIDTH and AVERAGE-BANDWIDTH in bits a second when wrapped in `container`.
+    /// BANDWIDTH and AVERAGE-BANDWIDTH in bits a second when wrapped in `container`, whose overhead is in both.
+    ///
+    /// The first is what the encoder cannot exceed in any segment ([`MOST_BYTES`]). The second takes the bit rate at its
+    /// word. Measured: noise, music and stereo speech come within 5 % of it at 128 kbit/s, mono speech up to 15 % above it,
+    /// silence far below.
     pub fn bandwidth(&self, container: config::Container) -> (u64, u64) {
-        let (rate, bits) = (u64::from(self.config.rate()), u64::from(self.bitrate));
-        let _ = (rate, container);
-        (bits * 3 / 2, bits)
+        let rate = u64::from(self.config.rate());
+        let most = MOST_BYTES * u64::from(self.config.channels());
+        let lengths =
+            (0..).map_while(|n| self.table.frames(n)).map(|frames| frames.end - frames.start);
+        let per_second = |bytes: u64, frames: u64| (bytes * 8 * rate).div_ceil(frames * FRAME);
+
+        let (mut peak, mut all, mut bytes) = (0, 0, 0);
+        for frames in lengths {
+            peak = peak.max(per_second(self.size(container, frames, frames * most), frames));
+            all += frames;
+            bytes +=
+                self.size(container, frames, frames * FRAME * u64::from(self.bitrate) / (8 * rate));
+        }
+        (peak, per_second(bytes, all.max(1)).min(peak))
+    }
+
+    /// Bytes of a segment of so many frames with so many bytes of payload, or a little more.
+    fn size(&self, container: config::Container, frames: u64, payload: u64) -> u64 {
+        let (frames, payload) = (frames as usize, payload as usize);
+        let size = match container {
+            config::Container::Cmaf => fmp4::size(frames, payload),
+            config::Container::Aac => packed::size(frames, payload),
+            config::Container::Ts => ts::most(self.config, frames, payload),
+        };
+        size as u64
     }
 
     /// Seconds of the whole.
@@ -141,7 +179,7 @@ fn bitrate(stereo: u32, config: AudioConfig) -> u32 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::source::probe::Codec;
+    use crate::{package::adts::Frames, source::probe::Codec};
 
     pub fn facts(rate: u32, channels: u16, samples: u64) -> Facts {
         let (container, codec) = (Container::Wav, Codec::Pcm);
@@ -187,6 +225,45 @@ pub(super) mod tests {
         ] {
             let plan = Plan::new(&facts(rate, 2, samples), CHOICES).unwrap();
             assert_eq!(plan.audio.table.total(), frames * FRAME, "{samples} at {rate}");
+        }
+    }
+
+    #[test]
+    fn no_segment_exceeds_its_bandwidth() {
+        for (rate, channels, samples, bitrate) in [
+            (8_000, 1, 100, 16_000),
+            (44_100, 2, 3_000_000, 128_000),
+            (48_000, 1, 500_000, 512_000),
+        ] {
+            let choices = Choices { bitrate, ..CHOICES };
+            let audio = Plan::new(&facts(rate, channels, samples), choices).unwrap().audio;
+            for container in
+                [config::Container::Cmaf, config::Container::Aac, config::Container::Ts]
+            {
+                let (peak, average) = audio.bandwidth(container);
+                assert!(average <= peak && average > u64::from(audio.bitrate), "{average}, {peak}");
+                for n in 0..audio.table.len() {
+                    let bytes = fullest_segment(&audio, container, n);
+                    let ticks = audio.table.ticks(n).unwrap();
+                    let bits = bytes as u64 * 8 * u64::from(rate) / (ticks.end - ticks.start);
+                    assert!(
+                        bits <= peak,
+                        "{container}: {bits} in segment {n}, BANDWIDTH is {peak}"
+                    );
+                }
+            }
+        }
+    }
+
+    fn fullest_segment(audio: &Audio, container: config::Container, n: u32) -> usize {
+        let range = audio.table.frames(n).unwrap();
+        let frame = vec![1; MOST_BYTES as usize * usize::from(audio.config.channels())];
+        let mut frames = Frames::default();
+        range.clone().for_each(|_| frames.push(&frame).unwrap());
+        match container {
+            config::Container::Cmaf => fmp4::segment(n + 1, range.start, &frames).len(),
+            config::Container::Aac => packed::segment(audio.config, range.start, &frames).len(),
+            config::Container::Ts => ts::segment(audio.config, n, range.start, &frames).len(),
         }
     }
 

@@ -220,8 +220,27 @@ impl Store {
     pub fn find(&self, key: Key, table: &SegmentTable) -> io::Result<Found> {
         let folder = self.folder(key);
         let json = fs::read(folder.join("manifest.json")).ok();
-        let manifest = json.and_then(|json| serde_json::from_slice(&json).ok());
-        let mut found = Found { ready: vec![false; table.len() as usize], bytes: 0, manifest };
+        let manifest: Option<Manifest> = json.and_then(|json| serde_json::from_slice(&json).ok());
+        if let Some(manifest) = manifest {
+            // A complete package was checked when it became so; its files are only counted.
+            let found = self.scan(key, table, |_, _| true)?;
+            if found.bytes == manifest.bytes && found.ready.iter().all(|&ready| ready) {
+                return Ok(Found { manifest: Some(manifest), ..found });
+            }
+        }
+        self.scan(key, table, |path, n| is_whole(path, table, n))
+    }
+
+    /// Which segments are there, as far as they have bytes and `is_whole` says so; the others are removed.
+    fn scan(
+        &self,
+        key: Key,
+        table: &SegmentTable,
+        is_whole: impl Fn(&Path, u32) -> bool,
+    ) -> io::Result<Found> {
+        let folder = self.folder(key);
+        let mut found =
+            Found { ready: vec![false; table.len() as usize], bytes: 0, manifest: None };
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -234,20 +253,14 @@ impl Store {
                 }
                 _ => continue,
             };
-            // A complete package was checked when it became so; its files are only counted.
             let length = entry.metadata()?.len();
-            let whole =
-                length > 0 && (found.manifest.is_some() || is_whole(&entry.path(), table, segment));
             match found.ready.get_mut(segment as usize) {
-                Some(ready) if whole => {
+                Some(ready) if length > 0 && is_whole(&entry.path(), segment) => {
                     *ready = true;
                     found.bytes += length;
                 }
                 _ => disk::remove(&entry.path())?,
             }
-        }
-        if !found.ready.iter().all(|&ready| ready) {
-            found.manifest = None;
         }
         Ok(found)
     }

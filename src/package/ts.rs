@@ -8,7 +8,7 @@
 use bytes::{BufMut, Bytes};
 
 use super::{
-    adts::{AudioConfig, Frames, HEADER},
+    adts::{AudioConfig, Frames, HEADER, MAX_FRAME},
     packed::put_frames,
     table::FRAME,
 };
@@ -89,6 +89,21 @@ pub fn segment(config: AudioConfig, n: u32, first_frame: u64, frames: &Frames) -
     out.into()
 }
 
+/// At most so many bytes has a segment of so many frames with so many bytes of payload, however they are spread.
+pub fn most(config: AudioConfig, frames: usize, payload: usize) -> usize {
+    let bytes = payload + HEADER * frames;
+    // A PES packet ends for its length in time, or because the next frame does not fit any more.
+    let pes = frames.div_ceil(pes_frames(config)) + bytes / (MAX_PES - MAX_FRAME - HEADER);
+    let headers = 14 + ROOM - ROOM_WITH_PCR;
+    let packets = (bytes + headers * pes).div_ceil(ROOM) + pes;
+    PACKET * (2 + packets.next_multiple_of(16))
+}
+
+/// Frames in about [`PES_TICKS`].
+fn pes_frames(config: AudioConfig) -> usize {
+    (u64::from(config.rate()) * PES_TICKS / (90_000 * FRAME)).max(1) as usize
+}
+
 /// A PES packet with its header, and its timestamp.
 struct Pes {
     pts: u64,
@@ -97,7 +112,7 @@ struct Pes {
 
 /// The PES packets of a segment, about 0.7 s each: fewer cost less, and players wait for whole ones.
 fn pes(config: AudioConfig, first_frame: u64, frames: &Frames) -> Vec<Pes> {
-    let most = (u64::from(config.rate()) * PES_TICKS / (90_000 * FRAME)).max(1) as usize;
+    let most = pes_frames(config);
     let mut all = Vec::with_capacity(frames.len() / most + 1);
     let mut iter = frames.iter();
     let mut at = 0;

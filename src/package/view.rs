@@ -54,13 +54,12 @@ impl Packager {
                 let make = async { Ok(Hot::new(fmp4::init(package.plan.audio.config))) };
                 self.cached(package, file, Container::Cmaf, make).await
             }
-            File::Segment(AUDIO, n, format) if n < package.audio.table().len() => match format {
-                Format::M4s => self.segment(package, n).await,
-                _ => {
-                    let make = self.mux(package, n, format);
-                    self.cached(package, file, Container::Cmaf, make).await
-                }
-            },
+            File::Segment(AUDIO, n, _) if n >= package.audio.table().len() => Err(no_such_file()),
+            File::Segment(AUDIO, n, Format::M4s) => self.segment(package, n).await,
+            File::Segment(AUDIO, n, format) => {
+                let make = self.mux(package, n, format);
+                self.cached(package, file, Container::Cmaf, make).await
+            }
             File::Segment(SUBTITLES, n, Format::Vtt) if package.has_captions => {
                 let make = self.caption_segment(package, n, container);
                 self.cached(package, file, container, make).await
@@ -136,11 +135,12 @@ impl Packager {
                 changed.await;
             }
         };
+        let patience = *super::lock(&self.wait);
         let late = |_| {
-            let waited = humantime::format_duration(self.wait);
+            let waited = humantime::format_duration(patience);
             Error::busy(format!("the segment was not ready within {waited}"), super::RETRY)
         };
-        tokio::time::timeout(self.wait, wait).await.map_err(late)?
+        tokio::time::timeout(patience, wait).await.map_err(late)?
     }
 
     /// The frames of a CMAF segment in another container.

@@ -82,20 +82,20 @@ pub async fn answer(broker: &Arc<Broker>, target: Target, request: &Parts) -> Re
 
 async fn play(broker: &Arc<Broker>, rid: Uuid, file: File, request: &Parts) -> Result<Reply> {
     let Parts { method, uri, headers, .. } = request;
-    let offered = uri.query().and_then(|query| find(query, "token"));
+    let offered = uri.query().and_then(|query| find(query, "token")).map(decode);
     let token = match header_token(headers)? {
-        Some(token) => Some(Cow::Borrowed(token)),
-        None => offered.map(decode),
+        Some(token) => Some(token),
+        None => offered.as_deref(),
     };
     let query = Query {
         container: uri
             .query()
             .and_then(|query| find(query, "container"))
             .and_then(|name| name.parse().ok()),
-        token: offered.filter(|token| is_plain(token)).map(String::from),
+        token: offered.as_deref().map(String::from),
     };
     // An empty token is present and decides, but it is none.
-    let token = token.as_deref().filter(|token| !token.is_empty());
+    let token = token.filter(|token| !token.is_empty());
     let asset = broker.play(rid, token, file, &query).await?;
     Ok(asset::send(asset, method, headers))
 }
@@ -140,11 +140,6 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ()> {
 /// The first value of `key`, as it was sent.
 fn find<'q>(query: &'q str, key: &str) -> Option<&'q str> {
     query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
-}
-
-/// Whether the text can stand in a playlist's quoted URI as it is.
-fn is_plain(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte))
 }
 
 /// Percent-decodes; what is no UTF-8 then becomes U+FFFD, which no token has.

@@ -268,14 +268,8 @@ impl Sources {
     ) -> Result<(Arc<Source>, Option<Pin>)> {
         let flight = {
             let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-            match flights.get(&key) {
-                Some(flight) => flight.clone(),
-                None => {
-                    let flight = self.start(key.clone(), qid.clone(), known);
-                    flights.insert(key, flight.clone());
-                    flight
-                }
-            }
+            let start = |key: &String| self.start(key.clone(), qid.clone(), known);
+            flights.entry(key).or_insert_with_key(start).clone()
         };
         flight.await
     }
@@ -289,6 +283,8 @@ impl Sources {
             let load = AssertUnwindSafe(own.load(&key, qid, known)).catch_unwind();
             let outcome = load.await.unwrap_or_else(|_| Err(ended()));
             match &outcome {
+                // One whose download broke off meanwhile is to be asked for again.
+                Ok((_, Some(pin))) if pin.spool().failure().is_some() => {}
                 Ok((source, _)) => own.known.insert(key.clone(), source.clone()),
                 Err(error) => own.failed.insert(key.clone(), error.clone()),
             }
@@ -322,7 +318,7 @@ impl Sources {
             (Ok(Answer::Body(body)), _) => body,
             (Ok(Answer::Unchanged), Some(known)) => {
                 Metrics::count(&self.metrics.fetches, "unchanged");
-                return Ok((self.unchanged(known, captions, warnings), None));
+                return Ok((Self::unchanged(known, captions, warnings), None));
             }
             (Err(error), Some(known)) if is_passing(&error) => {
                 tracing::warn!(%error, "the upstream cannot say whether a source changed");
@@ -338,13 +334,12 @@ impl Sources {
         let validators = body.validators.clone();
         let id = format!("{key}{}", version(&validators));
         // The same version may still be here, though nobody knew what it was.
-        let (pin, download) = match self.cache.pin(&id) {
-            Some(pin) => (pin, None),
-            None => {
-                let (pin, room) = self.cache.create(&id, validators.length).await?;
-                let download = self.clone().download(body, pin.clone(), room, permit);
-                (pin, Some(tokio::spawn(download)))
-            }
+        let (pin, download) = if let Some(pin) = self.cache.pin(&id) {
+            (pin, None)
+        } else {
+            let (pin, room) = self.cache.create(&id, validators.length).await?;
+            let download = self.clone().download(key.to_owned(), body, pin.clone(), room, permit);
+            (pin, Some(tokio::spawn(download)))
         };
         match self.probe(pin.spool()).await {
             Ok(facts) => {
@@ -371,7 +366,6 @@ impl Sources {
 
     /// The audio is what it was; the captions may not be.
     fn unchanged(
-        &self,
         known: Arc<Source>,
         captions: Option<Bytes>,
         warnings: Vec<String>,
@@ -413,6 +407,7 @@ impl Sources {
     /// Writes a body into its spool to the end, whoever still wants it.
     async fn download(
         self: Arc<Self>,
+        key: String,
         mut body: Body,
         pin: Pin,
         mut room: Option<Reservation>,
@@ -435,6 +430,9 @@ impl Sources {
             Err(error) => {
                 Metrics::count(&self.metrics.fetches, "failed");
                 tracing::warn!(%error, "a download broke off");
+                // Who asks next is to hear of it before a stream is made.
+                self.known.invalidate(&key);
+                self.failed.insert(key, error.clone());
                 spool.fail(error);
             }
         }

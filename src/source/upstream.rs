@@ -79,6 +79,7 @@ impl Validators {
 
 /// The answer to a conditional request.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub enum Answer {
     /// It is what the caller knows.
     Unchanged,
