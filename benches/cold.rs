@@ -35,7 +35,8 @@ pub fn run(report: &mut Report, runs: usize) {
         let name = song.name();
         let what = format!("cold start, {name}: first segment beside ffmpeg for 1 s");
         report.ratio(&what, Unit::Ms, &ours, &bare, Target::AtMost(AT_MOST));
-        let what = format!("cold start, {name}: first segment beside the whole transcode, times faster");
+        let what =
+            format!("cold start, {name}: first segment beside the whole transcode, times faster");
         report.speedup(&what, Unit::Ms, &ours, &whole, Target::AtLeast(AT_LEAST));
     }
 }

@@ -61,8 +61,12 @@ impl Choice {
         let mut arguments = arguments.filter(|argument| argument != "--bench");
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "--runs" => choice.runs = arguments.next()?.parse().ok().filter(|runs| *runs > 0)?,
-                name if BENCHES.iter().any(|bench| bench.name == name) => choice.names.push(argument),
+                "--runs" => {
+                    choice.runs = arguments.next()?.parse().ok().filter(|runs| *runs > 0)?
+                }
+                name if BENCHES.iter().any(|bench| bench.name == name) => {
+                    choice.names.push(argument)
+                }
                 _ => return None,
             }
         }

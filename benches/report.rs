@@ -88,14 +88,30 @@ impl Report {
 
     /// Figures of ours beside those of a reference that ran in turns with them. The target bounds the ratio: the median of
     /// the ratios of neighbours.
-    pub fn ratio(&mut self, what: &str, unit: Unit, ours: &[f64], reference: &[f64], target: Target) {
-        let ratios: Vec<f64> = ours.iter().zip(reference).map(|(ours, theirs)| ours / theirs).collect();
+    pub fn ratio(
+        &mut self,
+        what: &str,
+        unit: Unit,
+        ours: &[f64],
+        reference: &[f64],
+        target: Target,
+    ) {
+        let ratios: Vec<f64> =
+            ours.iter().zip(reference).map(|(ours, theirs)| ours / theirs).collect();
         self.compare(what, unit, ours, reference, &ratios, target);
     }
 
     /// As [`Report::ratio`], for targets that say how many times faster we are.
-    pub fn speedup(&mut self, what: &str, unit: Unit, ours: &[f64], reference: &[f64], target: Target) {
-        let ratios: Vec<f64> = ours.iter().zip(reference).map(|(ours, theirs)| theirs / ours).collect();
+    pub fn speedup(
+        &mut self,
+        what: &str,
+        unit: Unit,
+        ours: &[f64],
+        reference: &[f64],
+        target: Target,
+    ) {
+        let ratios: Vec<f64> =
+            ours.iter().zip(reference).map(|(ours, theirs)| theirs / ours).collect();
         self.compare(what, unit, ours, reference, &ratios, target);
     }
 
@@ -218,9 +234,11 @@ fn commit() -> String {
     let mut git = Command::new("git");
     git.args(["describe", "--always", "--dirty"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     // GIT_DIR and its kin are set where a hook runs us.
-    env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")).for_each(|(name, _)| {
-        git.env_remove(name);
-    });
+    env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")).for_each(
+        |(name, _)| {
+            git.env_remove(name);
+        },
+    );
     let said = git.output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     said.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned())
 }

@@ -110,7 +110,15 @@ impl Song {
         let dir = TempDir::new().expect("a temporary directory");
         let mut ffmpeg = ffmpeg();
         ffmpeg.arg("-i").arg(self.path()).args(["-c:a", "aac", "-b:a", "128k", "-f", "segment"]);
-        ffmpeg.args(["-segment_time", "5", "-segment_list", "index.m3u8", "-segment_format", "mpegts", "%d.ts"]);
+        ffmpeg.args([
+            "-segment_time",
+            "5",
+            "-segment_list",
+            "index.m3u8",
+            "-segment_format",
+            "mpegts",
+            "%d.ts",
+        ]);
         let begun = Instant::now();
         let status = ffmpeg.current_dir(dir.path()).status().expect("ffmpeg is installed");
         let took = begun.elapsed();

@@ -46,6 +46,12 @@ impl Stream {
     }
 }
 
+/// A stream's id as the broker writes it: hyphenated, lower case.
+pub fn parse_rid(text: &str) -> Option<Uuid> {
+    let written = text.len() == 36 && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    written.then(|| Uuid::try_parse(text).ok())?
+}
+
 /// All streams of one process, in memory and in the state.
 ///
 /// The lock guards a plain map and is never held across an await.

@@ -81,7 +81,8 @@ fn files_hold_what_their_names_say() {
     assert!(ts.len() % 188 == 0 && ts.chunks(188).all(|packet| packet[0] == 0x47));
     assert!(body("s0-0.vtt").starts_with(b"WEBVTT"));
     // The same AAC frames in all three.
-    let heard = [[body("a0-init.mp4"), fragment].concat(), packed, ts].map(|bytes| decode::pcm(bytes).frames());
+    let heard = [[body("a0-init.mp4"), fragment].concat(), packed, ts]
+        .map(|bytes| decode::pcm(bytes).frames());
     assert_eq!(heard, [heard[0]; 3]);
 }
 
@@ -110,7 +111,10 @@ fn the_index_names_variants_and_captions() {
 fn bandwidth_is_a_bound_and_the_average_an_honest_estimate() {
     let upstream = Upstream::start();
     upstream.audio("a", Clip::noise(Format::Wav, 30.0).bytes());
-    upstream.audio("voice", Clip::speech(Format::Wav, 30.0, "one two three").rate(16_000).mono().bytes());
+    upstream.audio(
+        "voice",
+        Clip::speech(Format::Wav, 30.0, "one two three").rate(16_000).mono().bytes(),
+    );
     let broker = Broker::start(&upstream);
     for qid in ["a", "voice"] {
         let player = Player::new(&broker, &broker.token(qid));
@@ -119,14 +123,21 @@ fn bandwidth_is_a_bound_and_the_average_an_honest_estimate() {
             let index = m3u8_rs::parse_master_playlist_res(&index).expect("a playlist");
             let variant = &index.variants[0];
             let track = player.track(&variant.uri);
-            let bits: Vec<f64> = track.segments.iter().map(|bytes| bytes.len() as f64 * 8.0).collect();
+            let bits: Vec<f64> =
+                track.segments.iter().map(|bytes| bytes.len() as f64 * 8.0).collect();
             for (bits, segment) in bits.iter().zip(&track.playlist.segments) {
                 let rate = bits / segment.seconds;
-                assert!(rate <= variant.bandwidth as f64, "{qid} {container}: {rate} in {segment:?}");
+                assert!(
+                    rate <= variant.bandwidth as f64,
+                    "{qid} {container}: {rate} in {segment:?}"
+                );
             }
             let average = bits.iter().sum::<f64>() / track.playlist.seconds();
             let promised = variant.average_bandwidth.expect("an average") as f64;
-            assert!((average / promised - 1.0).abs() < 0.2, "{qid} {container}: {average} of {promised}");
+            assert!(
+                (average / promised - 1.0).abs() < 0.2,
+                "{qid} {container}: {average} of {promised}"
+            );
         }
     }
 }
@@ -152,7 +163,11 @@ fn the_container_is_configured_and_overridden_by_the_query() {
         let player = Player::new(&broker, &broker.token("a"));
         let first = |query: &str| {
             let index = player.get(&format!("index.m3u8{query}")).expect(200);
-            let media = uris(index.text()).into_iter().find(|uri| uri.starts_with("a0")).expect("audio").to_owned();
+            let media = uris(index.text())
+                .into_iter()
+                .find(|uri| uri.starts_with("a0"))
+                .expect("audio")
+                .to_owned();
             assert_eq!(media, format!("a0.m3u8{query}"));
             let playlist = player.get(&media).expect(200);
             assert_eq!(playlist.text().contains("EXT-X-MAP"), playlist.text().contains("a0-0.m4s"));
@@ -160,7 +175,12 @@ fn the_container_is_configured_and_overridden_by_the_query() {
                 assert!(uri.ends_with(query), "{uri}");
                 player.get(uri).expect(200);
             }
-            playlist.text().lines().find(|line| line.starts_with("a0-0.")).expect("a segment").to_owned()
+            playlist
+                .text()
+                .lines()
+                .find(|line| line.starts_with("a0-0."))
+                .expect("a segment")
+                .to_owned()
         };
         assert_eq!(first(""), format!("a0-0.{extension}"));
         assert_eq!(first("?container=cmaf"), "a0-0.m4s?container=cmaf");
@@ -201,7 +221,8 @@ fn the_first_token_that_is_present_decides() {
     let (query, bearer) = (format!("index.m3u8?token={good}"), format!("Bearer {good}"));
     let twice = format!("{good}, {good}");
     let (header, bearer) = (("x-gostreamer-token", &*good), ("authorization", &*bearer));
-    let (wrong, wrong_bearer) = (("x-gostreamer-token", "wrong"), ("authorization", "Bearer wrong"));
+    let (wrong, wrong_bearer) =
+        (("x-gostreamer-token", "wrong"), ("authorization", "Bearer wrong"));
     let ask = |file: &str, headers: Headers| get(&broker, &rid, file, headers);
     ask("index.m3u8?token=wrong", &[header, wrong_bearer]).expect(200);
     ask("index.m3u8?token=wrong", &[bearer]).expect(200);
@@ -245,7 +266,8 @@ fn a_token_in_a_header_is_carried_nowhere() {
         }
     }
     // Unless the request carried one in the query as well.
-    let both = get(&broker, &grant.rid, "index.m3u8?token=x", &[("x-gostreamer-token", &grant.token)]);
+    let both =
+        get(&broker, &grant.rid, "index.m3u8?token=x", &[("x-gostreamer-token", &grant.token)]);
     assert!(uris(both.expect(200).text()).iter().all(|uri| uri.ends_with("?token=x")));
 }
 
@@ -254,13 +276,16 @@ fn a_wild_token_in_the_query_breaks_no_playlist() {
     let upstream = upstream();
     let broker = Broker::start(&upstream);
     let grant = broker.token("a");
-    for token in ["%22", "%0a%23EXT-X-ENDLIST", "%0D%0A", "a%20b", "%26x=1", "%zz", "'", "\"", "<x>", ";"] {
+    for token in
+        ["%22", "%0a%23EXT-X-ENDLIST", "%0D%0A", "a%20b", "%26x=1", "%zz", "'", "\"", "<x>", ";"]
+    {
         let file = format!("index.m3u8?token={token}");
         let reply = get(&broker, &grant.rid, &file, &[("x-gostreamer-token", &grant.token)]);
         if reply.status == 400 {
             continue; // not a URI at all
         }
-        let index = m3u8_rs::parse_master_playlist_res(&reply.expect(200).body).expect("a playlist");
+        let index =
+            m3u8_rs::parse_master_playlist_res(&reply.expect(200).body).expect("a playlist");
         assert!(index.variants[0].uri.starts_with("a0.m3u8"), "{index:?}");
         assert_eq!((index.variants.len(), index.alternatives.len()), (1, 1), "{index:?}");
     }
@@ -272,8 +297,13 @@ fn ffmpeg_plays_with_nothing_but_the_url() {
     let broker = Broker::start(&upstream);
     let grant = broker.token("a");
     for container in ["", "container=aac&", "container=ts&"] {
-        let heard = decode::playlist(&format!("{}?{container}token={}", grant.url, grant.token), &[]);
-        assert!((SECONDS..SECONDS + 0.1).contains(&heard.seconds()), "{container}: {}", heard.seconds());
+        let heard =
+            decode::playlist(&format!("{}?{container}token={}", grant.url, grant.token), &[]);
+        assert!(
+            (SECONDS..SECONDS + 0.1).contains(&heard.seconds()),
+            "{container}: {}",
+            heard.seconds()
+        );
     }
     let short = format!("{}/hls/{}?token={}", broker.url(), grant.rid, grant.token);
     assert!(decode::playlist(&short, &[]).seconds() >= SECONDS);
@@ -290,7 +320,17 @@ fn grammar_comes_before_token_before_stream_before_file() {
         let headers = [("x-gostreamer-token", token)];
         get(&broker, rid, file, if token.is_empty() { &[] } else { &headers })
     };
-    for file in ["nonsense", "a0.mp3", "a00.m3u8", "a0-01.m4s", "a0-0.vtt", "s0-0.m4s", "v0-0.ts", "INDEX.M3U8", "a0"] {
+    for file in [
+        "nonsense",
+        "a0.mp3",
+        "a00.m3u8",
+        "a0-01.m4s",
+        "a0-0.vtt",
+        "s0-0.m4s",
+        "v0-0.ts",
+        "INDEX.M3U8",
+        "a0",
+    ] {
         for token in ["", "wrong", &ours] {
             ask(&rid, file, token).expect_error(404, "not_found");
         }
@@ -304,7 +344,15 @@ fn grammar_comes_before_token_before_stream_before_file() {
         ask(NOBODY, file, &ours).expect_error(401, "token_invalid");
         ask(NOBODY, file, &nobodys).expect_error(410, "stream_gone");
     }
-    for file in ["a7.m3u8", "a1-init.mp4", "a0-999.m4s", "a0-4294967295.aac", "v0.m3u8", "s1.m3u8", "s0-999.vtt"] {
+    for file in [
+        "a7.m3u8",
+        "a1-init.mp4",
+        "a0-999.m4s",
+        "a0-4294967295.aac",
+        "v0.m3u8",
+        "s1.m3u8",
+        "s0-999.vtt",
+    ] {
         ask(&rid, file, &ours).expect_error(404, "not_found");
     }
 }
@@ -333,7 +381,12 @@ fn tokens_that_open_nothing() {
         for file in ["index.m3u8", "a0.m3u8", "a0-init.mp4", "a0-0.m4s", "s0-0.vtt"] {
             get(&broker, &rid, file, &[("x-gostreamer-token", token)]).expect_error(401, code);
         }
-        let head = broker.send("HEAD", &format!("/hls/{rid}/a0-0.m4s"), &[("x-gostreamer-token", token)], None);
+        let head = broker.send(
+            "HEAD",
+            &format!("/hls/{rid}/a0-0.m4s"),
+            &[("x-gostreamer-token", token)],
+            None,
+        );
         let headers = [("x-gostreamer-token", token), ("range", "bytes=0-1")];
         assert_eq!((head.status, get(&broker, &rid, "a0-0.m4s", &headers).status), (401, 401));
     }
@@ -358,7 +411,10 @@ fn a_token_ends_in_its_second_and_so_does_its_stream() {
     let Grant { rid, token, .. } = broker.token("a");
     let ask = |token: &str| get(&broker, &rid, "index.m3u8", &[("x-gostreamer-token", token)]);
     until("the token ends", || ask(&token).status != 200);
-    assert!(token::second_in(std::time::Duration::ZERO) >= token::end(&token), "not before its time");
+    assert!(
+        token::second_in(std::time::Duration::ZERO) >= token::end(&token),
+        "not before its time"
+    );
     ask(&token).expect_error(401, "token_expired");
     ask(&mint(&rid, FUTURE)).expect_error(410, "stream_gone");
 }
@@ -402,7 +458,9 @@ fn head_is_get_without_a_body() {
     let upstream = upstream();
     let broker = Broker::start(&upstream);
     let player = Player::new(&broker, &broker.token("a"));
-    for file in ["index.m3u8", "a0.m3u8", "a0-init.mp4", "a0-0.m4s", "a0-0.aac", "a0-0.ts", "s0-0.vtt"] {
+    for file in
+        ["index.m3u8", "a0.m3u8", "a0-init.mp4", "a0-0.m4s", "a0-0.aac", "a0-0.ts", "s0-0.vtt"]
+    {
         let told = |reply: Reply| {
             let varying = ["date", "x-request-id", "cache-control"];
             let mut headers = reply.expect(200).headers;
@@ -435,13 +493,23 @@ fn parts_of_a_file() {
             assert_eq!(header(&reply, "content-range"), expected, "{file} {range}");
             assert_eq!(reply.body, whole[part], "{file} {range}");
         }
-        for range in [format!("bytes={size}-"), format!("bytes={}-{}", size + 5, size + 9), "bytes=-0".to_owned()] {
-            let reply = player.send("GET", file, &[("range", &range)]).expect_error(416, "range_not_satisfiable");
+        for range in [
+            format!("bytes={size}-"),
+            format!("bytes={}-{}", size + 5, size + 9),
+            "bytes=-0".to_owned(),
+        ] {
+            let reply = player
+                .send("GET", file, &[("range", &range)])
+                .expect_error(416, "range_not_satisfiable");
             assert_eq!(header(&reply, "content-range"), format!("bytes */{size}"));
         }
         // Several ranges and nonsense are as good as none.
         for range in ["bytes=0-1,4-5", "bytes=5-2", "lines=0-1", "bytes=a-b", "bytes"] {
-            assert_eq!(player.send("GET", file, &[("range", range)]).expect(200).body, whole, "{range}");
+            assert_eq!(
+                player.send("GET", file, &[("range", range)]).expect(200).body,
+                whole,
+                "{range}"
+            );
         }
     }
 }
@@ -452,7 +520,9 @@ fn a_part_is_only_of_the_file_that_if_range_names() {
     let broker = Broker::start(&upstream);
     let player = Player::new(&broker, &broker.token("a"));
     let etag = header(&player.get("a0-0.m4s"), "etag").to_owned();
-    let ask = |condition: &str| player.send("GET", "a0-0.m4s", &[("range", "bytes=0-9"), ("if-range", condition)]);
+    let ask = |condition: &str| {
+        player.send("GET", "a0-0.m4s", &[("range", "bytes=0-9"), ("if-range", condition)])
+    };
     ask(&etag).expect(206);
     ask("\"another\"").expect(200);
     ask(&format!("W/{etag}")).expect(200);
@@ -466,7 +536,16 @@ fn an_etag_is_of_the_content_and_spares_a_body() {
     let (one, two) = (broker.token("a"), broker.token("a"));
     let (one, two) = (Player::new(&broker, &one), Player::new(&broker, &two));
     let mut etags = Vec::new();
-    for file in ["index.m3u8", "a0.m3u8", "a0-init.mp4", "a0-0.m4s", "a0-1.m4s", "a0-0.aac", "a0-0.ts", "s0-0.vtt"] {
+    for file in [
+        "index.m3u8",
+        "a0.m3u8",
+        "a0-init.mp4",
+        "a0-0.m4s",
+        "a0-1.m4s",
+        "a0-0.aac",
+        "a0-0.ts",
+        "s0-0.vtt",
+    ] {
         let reply = one.get(file).expect(200);
         let etag = header(&reply, "etag").to_owned();
         assert_eq!(header(&two.get(file), "etag"), etag, "the same bytes in another stream");
@@ -495,7 +574,8 @@ fn segments_may_be_kept_for_as_long_as_token_and_stream_last() {
         for file in ["a0-init.mp4", "a0-0.m4s", "a0-0.aac", "a0-0.ts", "s0-0.vtt"] {
             let reply = get(&broker, &rid, file, &[("x-gostreamer-token", token)]).expect(200);
             let age = header(&reply, "cache-control").strip_prefix("private, immutable, max-age=");
-            let age: u64 = age.and_then(|age| age.parse().ok()).unwrap_or_else(|| panic!("{reply:?}"));
+            let age: u64 =
+                age.and_then(|age| age.parse().ok()).unwrap_or_else(|| panic!("{reply:?}"));
             assert!((longest - 40..=longest).contains(&age), "{age} of {longest}");
         }
         for file in ["index.m3u8", "a0.m3u8", "s0.m3u8"] {
@@ -523,11 +603,17 @@ fn long_playlists_are_compressed_for_those_who_accept_it() {
         assert_eq!(text, plain.text());
         assert!(zipped.body.len() < plain.body.len());
         let etag = header(&zipped, "etag").to_owned();
-        player.send("GET", "a0.m3u8", &[("accept-encoding", accept), ("if-none-match", &etag)]).expect(304);
+        player
+            .send("GET", "a0.m3u8", &[("accept-encoding", accept), ("if-none-match", &etag)])
+            .expect(304);
     }
     for accept in ["identity", "gzip;q=0", "br", ""] {
         let reply = player.send("GET", "a0.m3u8", &[("accept-encoding", accept)]).expect(200);
-        assert_eq!((reply.header("content-encoding"), reply.body), (None, plain.body.clone()), "{accept}");
+        assert_eq!(
+            (reply.header("content-encoding"), &reply.body),
+            (None, &plain.body),
+            "{accept}"
+        );
     }
     assert!(header(&plain, "vary").to_ascii_lowercase().contains("accept-encoding"));
     for file in ["index.m3u8", "a0-init.mp4", "a0-0.m4s"] {
@@ -554,7 +640,10 @@ fn every_page_may_play_and_read_errors() {
     for (file, headers, status) in cases {
         let reply = get(&broker, &rid, file, headers).expect(status);
         assert_eq!(header(&reply, "access-control-allow-origin"), "*");
-        assert_eq!(header(&reply, "access-control-expose-headers"), "content-length, content-range");
+        assert_eq!(
+            header(&reply, "access-control-expose-headers"),
+            "content-length, content-range"
+        );
         assert!(reply.header("access-control-allow-credentials").is_none());
     }
 }
@@ -589,12 +678,18 @@ fn a_preflight_needs_no_token() {
         ("access-control-request-headers", "x-gostreamer-token, range, x-own"),
     ];
     for file in ["index.m3u8", "a0-0.m4s", ""] {
-        let reply = broker.send("OPTIONS", &format!("/hls/{NOBODY}/{file}"), &headers, None).expect(204);
+        let reply =
+            broker.send("OPTIONS", &format!("/hls/{NOBODY}/{file}"), &headers, None).expect(204);
         assert_eq!(header(&reply, "access-control-allow-origin"), "*");
-        assert_eq!(header(&reply, "access-control-allow-headers"), "x-gostreamer-token, range, x-own");
+        assert_eq!(
+            header(&reply, "access-control-allow-headers"),
+            "x-gostreamer-token, range, x-own"
+        );
         assert!(header(&reply, "access-control-allow-methods").contains("GET"));
         assert!(header(&reply, "access-control-max-age").parse::<u32>().is_ok_and(|age| age > 0));
-        assert!(reply.header("access-control-allow-credentials").is_none() && reply.body.is_empty());
+        assert!(
+            reply.header("access-control-allow-credentials").is_none() && reply.body.is_empty()
+        );
     }
 }
 
@@ -606,7 +701,8 @@ fn other_methods_are_told_which_there_are() {
     for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND"] {
         for file in ["index.m3u8", "a0-0.m4s", ""] {
             let path = format!("/hls/{rid}/{file}?token={token}");
-            let reply = broker.send(method, &path, &[], None).expect_error(405, "method_not_allowed");
+            let reply =
+                broker.send(method, &path, &[], None).expect_error(405, "method_not_allowed");
             assert_eq!(header(&reply, "allow"), "GET, HEAD, OPTIONS");
         }
     }
@@ -630,7 +726,8 @@ fn get_and_head_wait_for_a_segment_that_is_not_encoded_yet() {
         player.get("a0-0.m4s").expect(200);
         assert!(waiting.iter().all(|player| !player.is_finished()));
         gate.open();
-        let replies: Vec<_> = waiting.into_iter().map(|player| player.join().expect("a reply")).collect();
+        let replies: Vec<_> =
+            waiting.into_iter().map(|player| player.join().expect("a reply")).collect();
         assert_eq!(header(&replies[1], "content-length"), replies[0].body.len().to_string());
     });
 }
@@ -656,7 +753,8 @@ fn whoever_waited_too_long_is_told_to_come_back() {
 #[test]
 fn a_segment_that_cannot_be_encoded_fails_after_one_retry_for_all_who_wait() {
     let upstream = upstream();
-    let script = r#"case "$*" in *-version*) exec {real} "$@";; esac; echo run >> {dir}/runs; exit 1"#;
+    let script =
+        r#"case "$*" in *-version*) exec {real} "$@";; esac; echo run >> {dir}/runs; exit 1"#;
     let broker = Broker::setup(&upstream).ffmpeg(script).start();
     let grant = broker.token("a");
     let player = Player::new(&broker, &grant);
@@ -722,5 +820,7 @@ fn connections_beyond_the_limit_are_told_to_come_back() {
     let reply = broker.get("/api/health", &[]).expect_error(503, "busy");
     assert!(reply.header("retry-after").is_some(), "{reply:?}");
     drop(kept);
-    until("there is room again", || broker.try_send("GET", "/api/health", &[], None).is_ok_and(|reply| reply.status == 200));
+    until("there is room again", || {
+        broker.try_send("GET", "/api/health", &[], None).is_ok_and(|reply| reply.status == 200)
+    });
 }

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{read, units::shown};
+use super::{scalar, units::shown};
 
 /// Gives a plain enum its lower-case names in both directions.
 macro_rules! named {
@@ -42,7 +42,7 @@ macro_rules! named {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                read::parsed(deserializer, str::parse)
+                scalar::parsed(deserializer, str::parse)
             }
         }
     };

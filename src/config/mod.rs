@@ -11,6 +11,7 @@ mod keys;
 mod layer;
 mod load;
 mod read;
+mod scalar;
 mod secret;
 mod settings;
 mod template;

@@ -3,69 +3,18 @@
 //! A value comes from YAML with a type that YAML guessed, or from the environment as text. Both are read as text here, by
 //! one parser per kind of value, whose error is a sentence for a person.
 
-use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::IpAddr, path::PathBuf, str::FromStr, thread, time::Duration};
 
 use ipnet::IpNet;
 use reqwest::Url;
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, Visitor},
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{
+    scalar::parsed,
     secret::Secret,
     template::web_url,
     units::{self, shown},
 };
-
-/// A scalar as text.
-pub(super) enum Text {
-    /// As it was written.
-    Exact(String),
-    /// As YAML understood it: a float or a boolean.
-    Guessed(String),
-}
-
-/// Reads any scalar.
-#[derive(Clone, Copy)]
-pub(super) struct Scalar;
-
-impl Visitor<'_> for Scalar {
-    type Value = Text;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a single value")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
-        Ok(Text::Exact(text.into()))
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Text, E> {
-        Ok(Text::Exact(number.to_string()))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Text, E> {
-        Ok(Text::Exact(number.to_string()))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Text, E> {
-        Ok(Text::Guessed(number.to_string()))
-    }
-
-    fn visit_bool<E: Error>(self, truth: bool) -> Result<Text, E> {
-        Ok(Text::Guessed(truth.to_string()))
-    }
-}
-
-/// A scalar through `parse`.
-pub(super) fn parsed<'de, D: Deserializer<'de>, T>(
-    deserializer: D,
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> Result<T, D::Error> {
-    let (Text::Exact(text) | Text::Guessed(text)) = deserializer.deserialize_any(Scalar)?;
-    parse(&text).map_err(D::Error::custom)
-}
 
 /// A whole number that fits `T`.
 pub(super) fn number<'de, D: Deserializer<'de>, T: TryFrom<u64>>(
@@ -115,10 +64,15 @@ where
     parsed(deserializer, |text| like(text, allowed)).map(Some)
 }
 
+/// The cores this process may use; 1 if the system does not say.
+pub(super) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Cores, or as many as there are for `auto`.
 pub(super) fn workers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     parsed(deserializer, |text| match text.trim() {
-        "auto" => Ok(super::settings::cores()),
+        "auto" => Ok(cores()),
         text => like(text, "a whole number or auto"),
     })
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use subtle::ConstantTimeEq;
 
-use super::read;
+use super::scalar;
 
 /// What stands for a secret wherever one is printed.
 pub const MASK: &str = "***";
@@ -54,9 +54,9 @@ impl Serialize for Secret {
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // A number or a bare `true` may not be written the way the backend sends it: 1.50 would become 1.5.
-        match deserializer.deserialize_any(read::Scalar)? {
-            read::Text::Exact(text) => Ok(Self(text)),
-            read::Text::Guessed(_) => {
+        match deserializer.deserialize_any(scalar::Scalar)? {
+            scalar::Text::Exact(text) => Ok(Self(text)),
+            scalar::Text::Guessed(_) => {
                 Err(D::Error::custom("a secret that YAML could misread; put it in quotes"))
             }
         }

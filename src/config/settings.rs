@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
-    thread,
     time::Duration,
 };
 
@@ -15,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     choice::{Container, Format, Level},
     read::{
-        address, base_url, bitrate, networks, number, origins, path, secrets, size, socket, span,
-        switch, text, workers, write_secrets,
+        address, base_url, bitrate, cores, networks, number, origins, path, secrets, size, socket,
+        span, switch, text, workers, write_secrets,
     },
     secret::Secret,
     template::Template,
@@ -327,11 +326,6 @@ fn any_address() -> IpAddr {
 
 fn go_port() -> u16 {
     7000
-}
-
-/// The cores this process may use; 1 if the system does not say.
-pub(super) fn cores() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Serializes by `Display`.

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use reqwest::Url;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{read, units::shown};
+use super::{scalar, units::shown};
 
 /// What stands for the media id.
 const ID: &str = "{id}";
@@ -94,7 +94,7 @@ impl Serialize for Template {
 
 impl<'de> Deserialize<'de> for Template {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read::parsed(deserializer, str::parse)
+        scalar::parsed(deserializer, str::parse)
     }
 }
 

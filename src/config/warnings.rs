@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::{
     Settings,
-    settings::cores,
+    read::cores,
     units::{write_duration, write_size},
 };
 

@@ -6,8 +6,11 @@ use bytes::{BufMut, Bytes};
 
 use super::{
     adts::{AudioConfig, Frames, HEADER},
-    ts::pts,
+    table::FRAME,
 };
+
+/// The 90 kHz timestamp of presentation time 0, in packed audio too: ten seconds, so that priming stays positive.
+pub const BASE_PTS: u64 = 900_000;
 
 /// Who owns the private frame, as RFC 8216 has it.
 const OWNER: &[u8] = b"com.apple.streaming.transportStreamTimestamp\0";
@@ -17,6 +20,14 @@ const PRIV: usize = OWNER.len() + 8;
 
 /// Bytes of the tag: its header, the private frame's header, its body.
 const TAG: usize = 10 + 10 + PRIV;
+
+/// The 90 kHz timestamp, in 33 bits, of the first sample of frame `frame`, rounded from the exact time.
+pub fn pts(config: AudioConfig, frame: u64) -> u64 {
+    let rate = i128::from(config.rate());
+    let samples = i128::from(frame) * i128::from(FRAME) - i128::from(config.priming());
+    let ticks = (samples * 180_000 + rate).div_euclid(2 * rate);
+    (ticks + i128::from(BASE_PTS)).rem_euclid(1 << 33) as u64
+}
 
 /// A segment that begins with frame `first_frame` of the track, counted from the priming.
 pub fn segment(config: AudioConfig, first_frame: u64, frames: &Frames) -> Bytes {

@@ -169,7 +169,7 @@ fn expected_packets(encoded: &Encoded, format: Format) -> Vec<(i64, usize)> {
     let header = if format == Format::M4s { 0 } else { 7 };
     let pts = |frame: i64| match format {
         Format::M4s => 1024 * frame - 1024,
-        _ => ts::pts(encoded.config, frame.cast_unsigned()).cast_signed(),
+        _ => packed::pts(encoded.config, frame.cast_unsigned()).cast_signed(),
     };
     let sizes = (0..).zip(encoded.frames.sizes());
     sizes.map(|(frame, &size)| (pts(frame), usize::from(size) + header)).collect()

@@ -9,12 +9,9 @@ use bytes::{BufMut, Bytes};
 
 use super::{
     adts::{AudioConfig, Frames, HEADER, MAX_FRAME},
-    packed::put_frames,
+    packed::{pts, put_frames},
     table::FRAME,
 };
-
-/// The 90 kHz timestamp of presentation time 0, in packed audio too: ten seconds, so that priming stays positive.
-pub const BASE_PTS: u64 = 900_000;
 
 /// Ticks of 90 kHz in about one PES packet, and how much earlier than to be played its first byte arrives: 0.7 s.
 const PES_TICKS: u64 = 63_000;
@@ -59,14 +56,6 @@ const PMT: [u8; 21] = section([
     0,
     0,
 ]);
-
-/// The 90 kHz timestamp, in 33 bits, of the first sample of frame `frame`, rounded from the exact time.
-pub fn pts(config: AudioConfig, frame: u64) -> u64 {
-    let rate = i128::from(config.rate());
-    let samples = i128::from(frame) * i128::from(FRAME) - i128::from(config.priming());
-    let ticks = (samples * 180_000 + rate).div_euclid(2 * rate);
-    (ticks + i128::from(BASE_PTS)).rem_euclid(1 << 33) as u64
-}
 
 /// Segment `n`, counted from 0, that begins with frame `first_frame` of the track, counted from the priming.
 ///

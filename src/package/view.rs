@@ -169,7 +169,7 @@ impl Packager {
         let period = ticks.start.saturating_sub(FRAME)..ticks.end + FRAME;
         let origin = match container {
             Container::Cmaf => 0,
-            Container::Aac | Container::Ts => ts::BASE_PTS,
+            Container::Aac | Container::Ts => packed::BASE_PTS,
         };
         Ok(Hot::new(captions.segment(period, table.timescale(), origin)))
     }

@@ -20,11 +20,12 @@ use warp::http::{
 use crate::{
     config,
     error::{Code, Error, Result},
+    stream::parse_rid,
 };
 
 use super::{
-    App, caller,
-    player::{bearer, parse_rid},
+    App,
+    caller::{self, bearer},
     reply::{self, Reply, Rid},
 };
 

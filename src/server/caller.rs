@@ -1,11 +1,11 @@
-//! Who calls, and by what name we are called, seen through the proxies that are trusted.
+//! Who calls, with what credential, and by what name we are called, seen through the proxies that are trusted.
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use warp::http::{
     HeaderMap,
-    header::{HOST, HeaderName},
+    header::{AUTHORIZATION, HOST, HeaderName},
     uri::Authority,
 };
 
@@ -27,6 +27,23 @@ pub fn address(peer: IpAddr, request: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
         address = next;
     }
     address
+}
+
+/// The credential of `Authorization: Bearer`; other schemes are somebody else's.
+///
+/// An error is a bearer credential that is not text.
+pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ()> {
+    let Some(value) = headers.get(AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let is_bearer = value.as_bytes().split_at_checked(6).is_some_and(|(scheme, rest)| {
+        scheme.eq_ignore_ascii_case(b"bearer") && matches!(rest.first(), None | Some(b' '))
+    });
+    if !is_bearer {
+        return Ok(None);
+    }
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| ())?;
+    Ok(Some(text.get(6..).unwrap_or_default().trim()))
 }
 
 /// `scheme://host[:port]` as the request named us; `port` replaces the port where players are served on another one.

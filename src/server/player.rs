@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use uuid::Uuid;
 use warp::http::{
     HeaderMap, HeaderValue, StatusCode, Uri,
-    header::{AUTHORIZATION, CACHE_CONTROL, LOCATION},
+    header::{CACHE_CONTROL, LOCATION},
     request::Parts,
 };
 
@@ -13,10 +13,12 @@ use crate::{
     broker::{Broker, Query},
     error::{Code, Error, Result},
     package::file::{File, Format},
+    stream::parse_rid,
 };
 
 use super::{
     asset,
+    caller::bearer,
     reply::{Reply, refuse},
     routes::Route,
 };
@@ -60,12 +62,6 @@ impl Target {
             Self::File(_, File::Segment(..)) => Route::Segment,
         }
     }
-}
-
-/// A stream's id as the broker writes it: hyphenated, lower case.
-pub fn parse_rid(text: &str) -> Option<Uuid> {
-    let written = text.len() == 36 && !text.bytes().any(|byte| byte.is_ascii_uppercase());
-    written.then(|| Uuid::try_parse(text).ok())?
 }
 
 /// Answers GET or HEAD.
@@ -118,23 +114,6 @@ fn header_token(headers: &HeaderMap) -> Result<Option<&str>> {
         return Ok(token);
     }
     bearer(headers).map_err(|()| invalid())
-}
-
-/// The credential of `Authorization: Bearer`; other schemes are somebody else's.
-///
-/// An error is a bearer credential that is not text.
-pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ()> {
-    let Some(value) = headers.get(AUTHORIZATION) else {
-        return Ok(None);
-    };
-    let is_bearer = value.as_bytes().split_at_checked(6).is_some_and(|(scheme, rest)| {
-        scheme.eq_ignore_ascii_case(b"bearer") && matches!(rest.first(), None | Some(b' '))
-    });
-    if !is_bearer {
-        return Ok(None);
-    }
-    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| ())?;
-    Ok(Some(text.get(6..).unwrap_or_default().trim()))
 }
 
 /// The first value of `key`, as it was sent.

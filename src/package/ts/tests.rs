@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::package::adts::{Cutter, MAX_FRAME};
+use crate::package::packed::BASE_PTS;
 
 /// What one packet of a transport stream says.
 struct Packet<'a> {

@@ -1,9 +1,10 @@
 //! Audio sample entries of MP4 (ISO/IEC 14496-12 section 12.2, 14496-14 section 5.6): codec, rate, channels.
 
 use super::{
-    Codec, Container, Stop, aac, flac,
+    Codec, Container, Stop, aac,
+    boxes::{boxes, child, descend},
+    flac,
     input::{be16, be32},
-    mp4::{boxes, child, descend},
     mpeg, opus, unsupported,
 };
 

@@ -60,7 +60,8 @@ async fn ask(
     container: Container,
     limit: Duration,
 ) -> Result<Found, String> {
-    let ask = "-select_streams a:0 -of flat -show_entries stream=codec_name,profile,sample_rate,channels";
+    let ask =
+        "-select_streams a:0 -of flat -show_entries stream=codec_name,profile,sample_rate,channels";
     let mut args = source(path, container);
     args.extend(ask.split(' ').map(str::to_owned));
     let cpu = limit.as_secs().max(1);

@@ -13,6 +13,7 @@
 mod aac;
 mod adts;
 mod aiff;
+mod boxes;
 mod disguise;
 mod entry;
 mod flac;

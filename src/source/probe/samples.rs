@@ -1,8 +1,8 @@
 //! The sample table of an MP4 track (ISO/IEC 14496-12 sections 8.6 and 8.7), and what an edit list leaves of it.
 
 use super::{
+    boxes::child,
     input::{be32, be64},
-    mp4::child,
 };
 
 /// Runs of samples of one duration: `stts`.
