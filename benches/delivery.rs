@@ -21,7 +21,7 @@ struct Case {
 
 /// With the settings that everybody has.
 const USUAL: [Case; 2] = [
-    Case { what: "playlist", file: Player::audio_uri, at_most: 0.85 },
+    Case { what: "playlist", file: |player| player.audio_uri(), at_most: 0.85 },
     Case { what: "80 kB segment", file: |player| segment(player, 20), at_most: 0.9 },
 ];
 

@@ -23,7 +23,6 @@ use uuid::Uuid;
 use crate::{
     config::Secret,
     error::{Code, Error, Result},
-    source::hex,
     time::now,
 };
 
@@ -74,7 +73,7 @@ impl Keys {
         let key = |secret: &Secret| {
             let bytes = secret.expose().as_bytes();
             Key {
-                id: hex(&Sha256::digest([b"kid:", bytes].concat())[..4]),
+                id: hex::encode(&Sha256::digest([b"kid:", bytes].concat())[..4]),
                 sign: EncodingKey::from_secret(bytes),
                 verify: DecodingKey::from_secret(bytes),
             }
@@ -224,7 +223,7 @@ pub fn own_secret(dir: &Path) -> Result<Secret> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(Error::io(doing(), &e)),
     }
-    let secret = hex(&rand::random::<[u8; 32]>());
+    let secret = hex::encode(&rand::random::<[u8; 32]>());
     let temporary = dir.join("token.key.new");
     let write = || {
         let mut options = fs::OpenOptions::new();

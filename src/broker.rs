@@ -239,6 +239,9 @@ impl Broker {
         if self.pressure.0.load(Relaxed) {
             return Err(Error::busy("the disk is full and nothing on it can be evicted", RETRY));
         }
+        if !self.packager.can_encode() {
+            return Err(Error::busy("ffmpeg is not there any more", RETRY));
+        }
         Ok(())
     }
 

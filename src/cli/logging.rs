@@ -1,5 +1,7 @@
 //! Where log lines go and what they look like.
 
+use std::io::{self, IsTerminal};
+
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{Format, Log};
@@ -12,7 +14,8 @@ pub fn start(log: &Log) {
         level = log.level
     );
     let filter = EnvFilter::new(filter);
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines =
+        fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal()).with_writer(io::stderr);
     match log.format {
         Format::Text => lines.with_target(false).init(),
         Format::Json => lines.json().flatten_event(true).init(),

@@ -317,6 +317,11 @@ impl Packager {
         ])
     }
 
+    /// Whether there is an ffmpeg to encode with.
+    pub fn can_encode(&self) -> bool {
+        self.ffmpeg.is_there()
+    }
+
     /// Ends all heads; done when their processes are reaped. Those that measure a source end with the runtime.
     pub async fn close(&self) {
         self.workers.close();

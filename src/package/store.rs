@@ -29,7 +29,7 @@ use super::{
     fmp4,
     table::SegmentTable,
 };
-use crate::{disk, source::hex};
+use crate::disk;
 
 /// Begins the name of a file that is being written.
 const TEMPORARY: &str = ".new-";
@@ -58,7 +58,7 @@ impl Key {
 /// 32 hexadecimal digits.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 
@@ -117,7 +117,7 @@ pub struct Hot {
 impl Hot {
     /// A file with the validator of its content.
     pub fn new(bytes: Bytes) -> Self {
-        let etag = format!("\"{}\"", hex(&Sha256::digest(&bytes)[..12])).into();
+        let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&bytes)[..12])).into();
         Self { bytes, gzip: None, etag }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ExitStatus, Stdio},
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -81,7 +81,7 @@ impl Broker {
 
     /// The directory that holds hls.yaml, or one below it: "cache", "temp", "static", "state".
     pub fn dir(&self, name: &str) -> PathBuf {
-        self.setup.lock().expect("setup").dir().join(name)
+        self.setup.lock().unwrap_or_else(PoisonError::into_inner).dir().join(name)
     }
 
     /// All files in one of the directories, in order of their paths.
@@ -96,6 +96,11 @@ impl Broker {
     pub fn bytes(&self, dir: &str) -> u64 {
         let sizes = self.files(dir);
         sizes.iter().filter_map(|file| fs::metadata(file).ok()).map(|data| data.len()).sum()
+    }
+
+    /// How often a [`Setup::counted_ffmpeg`] was asked to work.
+    pub fn ffmpeg_runs(&self) -> usize {
+        fs::read_dir(self.dir("runs")).map_or(0, Iterator::count)
     }
 
     /// Changes hls.yaml on disk; the broker reads it at SIGHUP or at the next start.
@@ -174,7 +179,7 @@ impl Broker {
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {
-        self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -125,6 +125,16 @@ log:
         self.program("ffmpeg", script)
     }
 
+    /// An ffmpeg that is counted each time it is asked to work, and then does this: `exec {real} "$@"`, `exit 1`.
+    /// See [`Broker::ffmpeg_runs`].
+    pub fn counted_ffmpeg(self, then: &str) -> Self {
+        // A directory, because the broker lets its children write no files.
+        let count = "mkdir -p {dir}/runs/$$";
+        self.ffmpeg(&format!(
+            r#"case "$*" in *-version*) exec {{real}} "$@";; esac; {count}; {then}"#
+        ))
+    }
+
     /// An empty PATH: a machine without ffmpeg.
     pub fn without_programs(mut self) -> Self {
         self.path = self.dir.path().join("nothing").into();

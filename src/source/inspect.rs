@@ -1,0 +1,97 @@
+//! What a source is: its header read as it arrives, or all of it where only the end tells.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicI64},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    Qid, Source, Sources,
+    cache::Pin,
+    probe::{self, Facts, Input, Stop},
+    spool::Spool,
+    unexpected,
+    upstream::Validators,
+};
+use crate::{
+    error::{Code, Error, Result},
+    time::now,
+};
+
+/// How many bytes a probe wants before it looks at all.
+const FIRST_LOOK: u64 = 4096;
+
+impl Sources {
+    /// A file of this machine, read in place, with captions from another one.
+    ///
+    /// # Errors
+    /// [`Code::Io`] when one of them cannot be read; [`Code::UnsupportedMedia`].
+    pub async fn local(&self, file: &Path, vtt: Option<&Path>) -> Result<(Arc<Source>, Pin)> {
+        let unreadable = |path: &Path| {
+            let doing = format!("reading {}", path.display());
+            move |e: std::io::Error| Error::io(&doing, &e)
+        };
+        let captions = match vtt {
+            Some(vtt) => {
+                let bytes = std::fs::read(vtt).map_err(unreadable(vtt))?;
+                Some(self.checked_captions(bytes.into()).await?)
+            }
+            None => None,
+        };
+        let file = std::path::absolute(file).map_err(unreadable(file))?;
+        let spool = Arc::new(Spool::open(&file).map_err(unreadable(&file))?);
+        let facts = self.probe(&spool).await?;
+        let id = hex::encode(&Sha256::digest(file.as_os_str().as_encoded_bytes()));
+        let pin = Pin::local(&id, spool);
+        let qid = Qid::parse("local")?;
+        let (warnings, validators) = (Vec::new(), Validators::default());
+        let checked = AtomicI64::new(now());
+        let source = Source { qid, id, facts, captions, warnings, validators, checked };
+        Ok((Arc::new(source), pin))
+    }
+
+    /// Reads the header as it arrives.
+    pub(super) async fn probe(&self, spool: &Arc<Spool>) -> Result<Facts> {
+        let mut need = FIRST_LOOK;
+        loop {
+            spool.wait_for(need).await?;
+            let file = spool.clone();
+            let look = move || {
+                let (whole, have) = (file.is_whole(), file.available());
+                (probe::probe(&Input::file(file.file(), have, file.total(), whole)), whole)
+            };
+            let (told, whole) =
+                tokio::task::spawn_blocking(look).await.map_err(|e| unexpected(&e))?;
+            need = match told {
+                Ok(facts) => return Ok(facts),
+                Err(Stop::More(more)) if !whole => more.max(need + 1),
+                Err(Stop::Whole) if !whole => u64::MAX,
+                Err(Stop::Undetermined(container)) if whole => {
+                    return self.decode(spool, container).await;
+                }
+                Err(Stop::Undetermined(_)) => u64::MAX,
+                Err(Stop::Unsupported(found)) => return Err(unsupported(&found)),
+                Err(Stop::Io(kind)) => {
+                    return Err(Error::io("reading a source", &kind.into()));
+                }
+                Err(Stop::More(_) | Stop::Whole) => {
+                    return Err(unsupported("a file that ends before its header does"));
+                }
+            };
+        }
+    }
+
+    async fn decode(&self, spool: &Spool, container: probe::Container) -> Result<Facts> {
+        let (path, limit) = (spool.path(), self.patience);
+        probe::last::decode(&self.ffmpeg, &path, container, limit)
+            .await
+            .map_err(|found| unsupported(&found))
+    }
+}
+
+fn unsupported(found: &str) -> Error {
+    let text = format!("the upstream sent {found}, which cannot be played as audio");
+    Error::new(Code::UnsupportedMedia, text)
+}

@@ -1,0 +1,442 @@
+//! Heads: many ffmpeg processes, one sound. Joins without a gap, sources that still arrive, who gets a worker first, and
+//! sources that end before they should.
+
+mod support;
+
+use std::{collections::BTreeSet, fs, path::PathBuf, thread};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use support::{
+    Broker, Clip, File, Format, Gate, Grant, Player, Setup, Upstream, decode, player::Playlist,
+    signal, until,
+};
+
+/// Samples in one AAC frame, and samples of priming.
+const FRAME: usize = 1024;
+
+/// AAC frames that a head encodes and drops before its first segment.
+const PREROLL: usize = 16;
+
+/// Joins that each format is tried at, at least.
+const JOINS: usize = 10;
+
+/// A broker with two workers whose ffmpeg leaves a trace of each head: a symbolic link to its arguments, because the
+/// broker allows its children no files.
+fn traced(upstream: &Upstream) -> Setup {
+    setup(upstream)
+        .with("packager.workers", 2)
+        .ffmpeg(
+            r#"case "$*" in *" -c:a aac "*) ln -s "$*" "{dir}/head-$$";; esac
+exec {real} "$@""#,
+        )
+        .program("ffprobe", r#"exec {real} "$@""#)
+}
+
+fn setup(upstream: &Upstream) -> Setup {
+    let setup = Broker::setup(upstream).with("cache.expiry", "1h");
+    setup.with("cache.size", "1GB").with("cache.killsize.tempdir", "1GB")
+}
+
+/// The samples of the source at which heads of this source's package began, but for those that began at its start.
+fn joins(broker: &Broker) -> BTreeSet<usize> {
+    let traces = fs::read_dir(broker.dir("")).expect("a directory").flatten();
+    let traces = traces.filter(|entry| entry.file_name().to_string_lossy().starts_with("head-"));
+    let starts = traces.filter_map(|entry| {
+        let line = fs::read_link(entry.path()).expect("a link");
+        fs::remove_file(entry.path()).expect("a link");
+        let line = line.to_string_lossy().into_owned();
+        let trim = line.split_once("atrim=start_")?.1.split_once('=')?.1;
+        let sample: usize = trim.split([',', ' ']).next()?.parse().ok()?;
+        Some(sample + PREROLL * FRAME)
+    });
+    starts.collect()
+}
+
+/// A number that `/metrics` has, 0 if it is not there yet.
+fn metric(broker: &Broker, name: &str) -> u64 {
+    let page = broker.get("/metrics", &[]).expect(200);
+    let line = page.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map_or(0, |value| value.trim().parse().expect("a number"))
+}
+
+/// All segments of the package that is in `static` alone.
+fn segments(broker: &Broker) -> usize {
+    let is_segment = |path: &&PathBuf| path.extension().is_some_and(|e| e == "m4s");
+    broker.files("static").iter().filter(is_segment).count()
+}
+
+fn manifests(broker: &Broker) -> usize {
+    broker.files("static").iter().filter(|path| path.ends_with("manifest.json")).count()
+}
+
+/// Everything of the audio, decoded from its segments as they are asked for in a random order.
+fn play(player: &Player, seed: u64) -> decode::Pcm {
+    let track = player.track_shuffled("a0.m3u8", seed);
+    let pcm = track.pcm();
+    assert!(pcm.warnings.is_empty(), "{:#?}", pcm.warnings);
+    pcm
+}
+
+/// Places at which heads must start: no two of them near enough for one head, in a random order.
+fn far_places(playlist: &Playlist, seed: u64) -> Vec<usize> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let count = playlist.segments.len();
+    let mut places: Vec<usize> = (4..count - 1).step_by(3).collect();
+    places.iter_mut().for_each(|place| *place += random.random_range(0..2));
+    places.shuffle(&mut random);
+    places
+}
+
+/// Asks for far places at once, so that no head gets beyond the segment that it was started for; then for everything, in
+/// a random order. Each join must be where it was without one.
+#[track_caller]
+fn check_joins(broker: &Broker, upstream: &Upstream, id: &str, source: &[u8]) -> usize {
+    let seed = id.bytes().map(u64::from).sum();
+    joins(broker);
+    upstream.audio(id, source);
+    let grant = broker.token(id);
+    let player = Player::new(broker, &grant);
+    let playlist = player.playlist("a0.m3u8");
+    thread::scope(|scope| {
+        for place in far_places(&playlist, seed) {
+            let (player, uri) = (&player, &playlist.segments[place].uri);
+            scope.spawn(move || player.get(uri).expect(200));
+        }
+    });
+    let heard = play(&player, seed);
+    let source = decode::pcm_as(source, heard.rate, heard.channels);
+
+    let joins = joins(broker);
+    assert!(joins.len() >= JOINS, "{id}: only {} heads: {joins:?}", joins.len());
+    // In what is heard a join comes later by the priming. Excerpts of two frames: before, astride and behind it.
+    let places: Vec<usize> =
+        joins.iter().flat_map(|join| [join - 2 * FRAME, join - FRAME, *join]).collect();
+    let lags = signal::lags_at(&source, &heard, &places, FRAME as isize);
+    let wrong: Vec<_> =
+        places.iter().zip(&lags).filter(|(_, lag)| **lag != Some(FRAME as isize)).collect();
+    assert!(wrong.is_empty(), "{id}: gaps at {wrong:?}");
+    joins.len()
+}
+
+/// [`check_joins`] of mono noise.
+#[track_caller]
+fn check_format(formats: &[(Format, u32)]) {
+    let upstream = Upstream::start();
+    let broker = traced(&upstream).start();
+    for &(format, rate) in formats {
+        let source = Clip::noise(format, 180.0).rate(rate).mono().bytes();
+        let id = format!("{format:?} at {rate}");
+        let count = check_joins(&broker, &upstream, &id, &source);
+        println!("{id}: {count} joins without a gap");
+    }
+}
+
+#[test]
+fn joins_of_sources_that_seek_have_no_gap() {
+    check_format(&[
+        (Format::Wav, 44_100),
+        (Format::WavU8, 22_050),
+        (Format::WavS24, 48_000),
+        (Format::WavFloat, 32_000),
+        (Format::WavAlaw, 8_000),
+        (Format::WavUnsized, 44_100),
+        (Format::Aiff, 44_100),
+        (Format::Alac, 44_100),
+        (Format::Flac, 44_100),
+        (Format::FlacUnsized, 48_000),
+        (Format::OggFlac, 44_100),
+    ]);
+}
+
+#[test]
+fn joins_of_lossy_sources_that_seek_have_no_gap() {
+    check_format(&[
+        (Format::Mp3, 44_100),
+        (Format::Mp3Vbr, 48_000),
+        (Format::Mp3VbrBare, 44_100),
+        (Format::M4a, 44_100),
+        (Format::M4aMoovLast, 48_000),
+        (Format::M4aFragmented, 44_100),
+        (Format::Adts, 44_100),
+        (Format::OggOpus, 48_000),
+    ]);
+}
+
+#[test]
+fn joins_of_sources_that_are_decoded_from_the_start_have_no_gap() {
+    check_format(&[
+        (Format::OggVorbis, 44_100),
+        (Format::Mkv, 44_100),
+        (Format::Webm, 48_000),
+        (Format::WebmUnsized, 48_000),
+        (Format::WavAdpcm, 44_100),
+    ]);
+}
+
+#[test]
+fn joins_of_resampled_sources_have_no_gap() {
+    check_format(&[(Format::Wav, 88_200), (Format::Flac, 96_000), (Format::Wav, 192_000)]);
+}
+
+/// The first segments of a source come while it is held up, those far in when it is whole.
+#[test]
+fn a_source_that_still_arrives_is_played() {
+    for format in [Format::Wav, Format::Mp3, Format::Flac, Format::M4a, Format::Aiff] {
+        let (upstream, gate) = (Upstream::start(), Gate::new());
+        let source = Clip::noise(format, 60.0).bytes();
+        let file = File::new(&source).stall(source.len() / 3, &gate);
+        upstream.audio("slow", file);
+        let broker = patient(&upstream).start();
+        let grant = broker.token("slow");
+        let player = Player::new(&broker, &grant);
+        let playlist = player.playlist("a0.m3u8");
+        let get = |n: usize| player.get(&playlist.segments[n].uri).expect(200).body;
+        let first = [get(0), get(1), get(2)];
+        assert!(!upstream.requests_for("/audio/slow")[0].over, "{format:?}");
+
+        let last = playlist.segments.len() - 1;
+        thread::scope(|scope| {
+            let far = scope.spawn(|| get(last));
+            until("the far segment is waited for", || metric(&broker, "hls_broker_queue") == 1);
+            assert!(!far.is_finished(), "{format:?}");
+            gate.open();
+            far.join().expect("a segment");
+        });
+        let heard = play(&player, 3);
+        assert!(first == [get(0), get(1), get(2)], "{format:?}: served anew");
+        let source = decode::pcm(&source);
+        let lags = signal::lags(&source, &heard, 20_000);
+        assert!(lags.iter().all(|lag| *lag == Some(FRAME as isize)), "{format:?}: {lags:?}");
+    }
+}
+
+/// A broker that waits for its upstream, and for segments, longer than any test lasts.
+fn patient(upstream: &Upstream) -> Setup {
+    let setup = setup(upstream).with("upstream.read_timeout", "10m").with("upstream.min_rate", 0);
+    setup.with("limits.segment_wait", "10m").with("packager.stall", "10m")
+}
+
+#[test]
+fn a_slow_upstream_starves_no_other_stream() {
+    let (upstream, gate) = (Upstream::start(), Gate::new());
+    let slow = Clip::noise(Format::Mp3, 40.0).bytes();
+    upstream.audio("slow", File::new(&slow).stall(slow.len() / 4, &gate));
+    upstream.audio("trickle", File::new(&slow).rate(40_000));
+    upstream.audio("fast", Clip::noise(Format::Mp3, 30.0).bytes());
+    let broker = patient(&upstream).with("packager.workers", 1).start();
+    let slow = broker.token("slow");
+    let slow = Player::new(&broker, &slow);
+    slow.get("a0-0.m4s").expect(200);
+    let trickle = broker.token("trickle");
+    let trickle = Player::new(&broker, &trickle);
+    trickle.get("a0-0.m4s").expect(200);
+    play(&Player::new(&broker, &broker.token("fast")), 1);
+    let over = |id: &str| upstream.requests_for(&format!("/audio/{id}"))[0].over;
+    assert!(!over("slow") && !over("trickle"), "the fast one waited for the others");
+    gate.open();
+    play(&slow, 2);
+    play(&trickle, 3);
+}
+
+#[test]
+fn a_head_yields_for_another_player() {
+    let upstream = Upstream::start();
+    let long = Clip::noise(Format::Wav, 600.0).rate(16_000).mono().bytes();
+    for id in ["long", "longer", "longest"] {
+        upstream.audio(id, long.as_slice());
+    }
+    upstream.audio("short", Clip::noise(Format::Wav, 3.0).bytes());
+    let broker = setup(&upstream).with("packager.workers", 1).start();
+    let grants = ["long", "longer", "longest"].map(|id| broker.token(id));
+    let players = grants.each_ref().map(|grant| Player::new(&broker, grant));
+    let last = players[0].playlist("a0.m3u8").segments.len() - 1;
+
+    // A new package, then a place far in: both come before what nobody waits for.
+    play(&Player::new(&broker, &broker.token("short")), 1);
+    players[2].get(&format!("a0-{last}.m4s")).expect(200);
+    assert!(manifests(&broker) <= 1, "prewarming went first");
+    assert!(
+        metric(&broker, r#"hls_broker_heads_ended_total{outcome="yielded"}"#) > 0,
+        "{}",
+        broker.get("/metrics", &[]).text()
+    );
+    until("all are complete", || manifests(&broker) == 4);
+    for (player, seed) in players.iter().zip(1..) {
+        let heard = play(player, seed);
+        assert_eq!(heard.frames(), (600 * 16_000_usize).div_ceil(FRAME) * FRAME + FRAME);
+    }
+}
+
+#[test]
+fn a_full_queue_is_busy() {
+    let (upstream, gate) = (Upstream::start(), Gate::new());
+    let source = Clip::noise(Format::Mp3, 60.0).bytes();
+    upstream.audio("slow", File::new(&source).stall(source.len() / 4, &gate));
+    upstream.audio("other", source);
+    let setup = patient(&upstream).with("packager.workers", 1);
+    let broker = setup.with("packager.queue", 1).start();
+    let grant = broker.token("slow");
+    let player = Player::new(&broker, &grant);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| player.get("a0-12.m4s"));
+        until("somebody waits", || metric(&broker, "hls_broker_queue") == 1);
+        for reply in [player.get("a0-9.m4s"), broker.ask("other")] {
+            let reply = reply.expect_error(503, "busy");
+            let retry: u64 =
+                reply.header("retry-after").expect("Retry-After").parse().expect("seconds");
+            assert!(retry > 0);
+        }
+        // Who waits for the same one needs no place of their own.
+        let same = scope.spawn(|| player.get("a0-12.m4s"));
+        gate.open();
+        assert_eq!(
+            waiting.join().expect("a reply").expect(200).body,
+            same.join().expect("a reply").expect(200).body
+        );
+    });
+    player.get("a0-9.m4s").expect(200);
+    broker.token("other");
+}
+
+#[test]
+fn thirty_players_anywhere_in_six_packages_all_get_theirs() {
+    let upstream = Upstream::start();
+    let broker = setup(&upstream).with("packager.workers", 2).start();
+    let formats =
+        [Format::Wav, Format::Mp3, Format::Flac, Format::OggVorbis, Format::M4a, Format::OggOpus];
+    for format in formats {
+        upstream.audio(&format!("{format:?}"), Clip::noise(format, 120.0).mono().bytes());
+    }
+    let served: Vec<_> = thread::scope(|scope| {
+        let player = |n: usize| {
+            let (broker, format) = (&broker, formats[n % formats.len()]);
+            move || {
+                let mut random = StdRng::seed_from_u64(n as u64);
+                let grant = broker.token(&format!("{format:?}"));
+                let player = Player::new(broker, &grant);
+                let playlist = player.playlist("a0.m3u8");
+                let get = |_| {
+                    let uri =
+                        &playlist.segments[random.random_range(0..playlist.segments.len())].uri;
+                    (format!("{format:?}/{uri}"), player.get(uri).expect(200).body)
+                };
+                (0..6).map(get).collect::<Vec<_>>()
+            }
+        };
+        let players: Vec<_> = (0..30).map(|n| scope.spawn(player(n))).collect();
+        players.into_iter().flat_map(|player| player.join().expect("all of its segments")).collect()
+    });
+    for (name, bytes) in &served {
+        let same = served.iter().filter(|(other, _)| other == name);
+        assert!(same.clone().all(|(_, other)| other == bytes), "{name} differs between players");
+    }
+}
+
+/// Without a stream nothing is encoded; with a new one it goes on.
+#[test]
+fn a_package_that_nobody_plays_is_not_encoded() {
+    let upstream = Upstream::start();
+    let minutes = Clip::noise(Format::Flac, 600.0).bytes();
+    upstream.audio("long", minutes);
+    let broker = setup(&upstream).with("packager.workers", 1).start();
+    let grant = broker.token("long");
+    Player::new(&broker, &grant).get("a0-0.m4s").expect(200);
+    let total = Player::new(&broker, &grant).playlist("a0.m3u8").segments.len();
+    broker.revoke(&grant.rid).expect(204);
+    // It is paused for a while, and then gives up.
+    until("its ffmpeg has ended", || broker.children().is_empty());
+    assert_eq!(metric(&broker, r#"hls_broker_heads_ended_total{outcome="idle"}"#), 1);
+    let made = segments(&broker);
+    assert!(made < total && manifests(&broker) == 0, "{made} of {total}");
+    let grant = broker.token("long");
+    assert_eq!(segments(&broker), made, "too early");
+    Player::new(&broker, &grant).get(&format!("a0-{}.m4s", total - 1)).expect(200);
+    until("it is complete", || manifests(&broker) == 1);
+}
+
+/// What is missing in the middle of a body, though Content-Length agrees with it.
+struct Short<'a> {
+    broker: &'a Broker,
+    upstream: &'a Upstream,
+}
+
+impl Short<'_> {
+    /// Half of a clip: its seconds by the playlist, and what is heard.
+    #[track_caller]
+    fn half(&self, format: Format) -> (Grant, f64, decode::Pcm, decode::Pcm) {
+        let whole = Clip::noise(format, 40.0).bytes();
+        let half = &whole[..whole.len() / 2];
+        let id = format!("{format:?}");
+        self.upstream.audio(&id, half);
+        let grant = self.broker.token(&id);
+        let player = Player::new(self.broker, &grant);
+        let promised = player.playlist("a0.m3u8").seconds();
+        let heard = play(&player, 5);
+        assert!(
+            (heard.seconds() - promised).abs() < 0.001,
+            "{id}: {promised} s promised, {} s heard",
+            heard.seconds()
+        );
+        (grant, promised, heard, decode::pcm(half))
+    }
+
+    fn warnings(&self) -> (usize, u64) {
+        let logged = self.broker.logged("a source ends").len();
+        (logged, metric(self.broker, "hls_broker_short_sources_total"))
+    }
+}
+
+#[test]
+fn a_source_that_ends_early_goes_on_in_silence() {
+    let upstream = Upstream::start();
+    let broker = setup(&upstream).start();
+    let short = Short { broker: &broker, upstream: &upstream };
+
+    // Whose header can be held against Content-Length is cut to what is there.
+    for format in [Format::Wav, Format::Aiff, Format::Mp3, Format::Adts] {
+        let (_, promised, _, source) = short.half(format);
+        assert!((19.0..21.2).contains(&promised), "{format:?}: {promised} s");
+        assert!(
+            (promised - source.seconds()).abs() < 0.06,
+            "{format:?}: {promised} s of {}",
+            source.seconds()
+        );
+        assert_eq!(short.warnings(), (0, 0), "{format:?}");
+    }
+    // FLAC says how many samples there are and not how many bytes.
+    let (grant, promised, heard, source) = short.half(Format::Flac);
+    assert!((promised - 40.0).abs() < 0.05, "{promised} s");
+    assert_eq!(short.warnings(), (1, 1));
+    let end = source.frames();
+    let lags = signal::lags_at(&source, &heard, &[44_100, end / 2, end - 4_000], FRAME as isize);
+    assert_eq!(lags, [Some(FRAME as isize); 3], "what is there is played");
+    assert_eq!(heard.peak(end + 4 * FRAME..heard.frames()), 0, "the rest is silent");
+    // Asked for again, and after a restart, it is not warned of again.
+    broker.token("Flac");
+    broker.restart();
+    play(&Player::new(&broker, &grant), 6);
+    assert_eq!(broker.logged("a source ends").len(), 1);
+}
+
+/// A far segment of such a source, asked for first: seeking beyond the end must not spoil what is there.
+#[test]
+fn a_seek_behind_the_end_of_a_short_source_is_silence() {
+    let upstream = Upstream::start();
+    let broker = setup(&upstream).start();
+    let whole = Clip::noise(Format::Flac, 120.0).mono().bytes();
+    let half = &whole[..whole.len() / 2];
+    upstream.audio("short", half);
+    let grant = broker.token("short");
+    let player = Player::new(&broker, &grant);
+    let playlist = player.playlist("a0.m3u8");
+    let last = playlist.segments.len() - 1;
+    player.get(&playlist.segments[last].uri).expect(200);
+    let heard = play(&player, 7);
+    let source = decode::pcm(half);
+    assert!((heard.seconds() - 120.0).abs() < 0.05);
+    let lags = signal::lags(&source, &heard, 44_100);
+    let before_end = source.frames() / 44_100 - 2;
+    assert!(lags[..before_end].iter().all(|lag| *lag == Some(FRAME as isize)), "{lags:?}");
+    assert_eq!(heard.peak(source.frames() + 4 * FRAME..heard.frames()), 0);
+    assert_eq!(broker.logged("a source ends").len(), 1);
+}

@@ -1,0 +1,682 @@
+//! The backend's media server: what each of its faults becomes, what is asked of it and how often.
+
+mod support;
+
+use std::{
+    collections::HashSet,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use support::{
+    Answer, Broker, Clip, File, Format, Gate, Grant, Player, Setup, Upstream, media,
+    player::Track,
+    setup::HANDSHAKE,
+    until,
+    upstream::{Nowhere, Request},
+};
+
+fn wav(seconds: f64) -> Vec<u8> {
+    Clip::noise(Format::Wav, seconds).bytes()
+}
+
+/// An upstream that has "a".
+fn upstream() -> Upstream {
+    let upstream = Upstream::start();
+    upstream.audio("a", wav(1.0));
+    upstream
+}
+
+/// A broker without captions, whose ffmpeg is counted.
+fn setup(upstream: &Upstream) -> Setup {
+    Broker::setup(upstream).without("url.vtt").counted_ffmpeg(r#"exec {real} "$@""#)
+}
+
+/// A broker that asks again whether sources have changed after a second, the shortest there is.
+fn curious(upstream: &Upstream) -> Broker {
+    setup(upstream).with("cache.revalidate", "1s").start()
+}
+
+/// Asks for "a" until the upstream has had that many requests for it.
+fn token_of_request(broker: &Broker, upstream: &Upstream, hits: usize) -> Grant {
+    let mut grant = broker.token("a");
+    until("the source is stale", || {
+        let is_asked = upstream.hits("/audio/a") >= hits;
+        if !is_asked {
+            grant = broker.token("a");
+        }
+        is_asked
+    });
+    grant
+}
+
+fn seconds(track: &Track) -> f64 {
+    track.pcm().seconds()
+}
+
+fn metric(broker: &Broker, name: &str) -> f64 {
+    let page = broker.get("/metrics", &[]).expect(200);
+    let line = page.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {page:?}")).parse().expect("a number")
+}
+
+#[test]
+fn missing_media_is_not_found() {
+    let upstream = upstream();
+    upstream.audio("gone", Answer::Status(410));
+    let broker = Broker::start(&upstream);
+    for qid in ["missing", "gone"] {
+        broker.ask(qid).expect_error(404, "media_not_found");
+    }
+}
+
+#[test]
+fn an_upstream_that_fails_is_a_bad_gateway() {
+    let upstream = upstream();
+    let elsewhere = format!("{}/audio/a", upstream.url());
+    for status in [400, 401, 403, 429, 500, 503] {
+        upstream.audio(&status.to_string(), Answer::Status(status));
+    }
+    let cases = [
+        ("close", Answer::Close),
+        ("reset", Answer::Reset),
+        ("garbage", Answer::garbage()),
+        ("redirect", Answer::Redirect(elsewhere)),
+        ("empty", Answer::Status(204)),
+        ("cut", File::new(Clip::noise(Format::OggVorbis, 5.0).bytes()).cut(20_000).into()),
+        ("torn", File::new(Clip::noise(Format::OggVorbis, 5.0).bytes()).reset(20_000).into()),
+        ("short", File::new(Clip::noise(Format::OggVorbis, 1.0).bytes()).length(1_000_000).into()),
+        (
+            "chunks",
+            File::new(Clip::noise(Format::OggVorbis, 5.0).bytes()).chunked().cut(20_000).into(),
+        ),
+        ("headless", File::new(wav(1.0)).cut(20).into()),
+    ];
+    let mut qids: Vec<_> = ["400", "401", "403", "429", "500", "503"].into();
+    for (qid, answer) in cases {
+        upstream.audio(qid, answer);
+        qids.push(qid);
+    }
+    let broker = Broker::start(&upstream);
+    for qid in qids {
+        broker.ask(qid).expect_error(502, "upstream_failed");
+    }
+    assert_eq!(upstream.hits("/audio/a"), 0, "the redirect is not followed");
+    until("nothing is left behind", || broker.files("temp").is_empty());
+}
+
+#[test]
+fn an_upstream_that_is_not_there_is_a_bad_gateway() {
+    let (upstream, nowhere) = (upstream(), Nowhere::bind());
+    let tls = upstream.url().replace("http", "https");
+    // A label of 64 letters has no name anywhere, and no resolver is asked for it.
+    let nameless = format!("http://{}.test", "x".repeat(64));
+    for url in [&nowhere.url(), &tls, &nameless] {
+        let broker = Broker::setup(&upstream).with("url.audio", url).start();
+        let reply = broker.ask("a");
+        let host = url.rsplit('/').next().expect("a host");
+        assert!(!reply.text().contains(host), "{reply:?}");
+        reply.expect_error(502, "upstream_failed");
+    }
+}
+
+#[test]
+fn an_upstream_that_is_slow_times_out() {
+    let (upstream, gate) = (upstream(), Gate::new());
+    let ogg = Clip::noise(Format::OggVorbis, 5.0).bytes();
+    upstream.audio("silent", Answer::silence(&gate));
+    upstream.audio("late", Answer::late(&gate, wav(1.0)));
+    upstream.audio("headless", File::new(wav(1.0)).stall(0, &gate));
+    upstream.audio("stalled", File::new(&ogg).stall(20_000, &gate));
+    let broker = Broker::setup(&upstream)
+        .with("upstream.first_byte_timeout", "1s")
+        .with("upstream.read_timeout", "1s")
+        .start();
+    for qid in ["silent", "late", "headless", "stalled"] {
+        broker.ask(qid).expect_error(504, "upstream_timeout");
+    }
+    gate.open();
+}
+
+#[test]
+fn more_than_the_largest_size_is_refused_as_soon_as_it_is_known() {
+    let upstream = upstream();
+    let large = File::new(vec![0; 2_000_000]);
+    upstream.audio("told", large.clone());
+    upstream.audio("chunks", Answer::Endless);
+    upstream.audio("huge", File::new(wav(1.0)).length(3_000_000_000));
+    let broker = Broker::setup(&upstream).with("upstream.max_size", "1MB").start();
+    for qid in ["told", "huge", "chunks"] {
+        broker.ask(qid).expect_error(502, "upstream_too_large");
+    }
+    let endless = upstream.wait_for("/audio/chunks", |request| request.over);
+    assert!(endless.abandoned, "{endless:?}");
+    until("nothing is left behind", || broker.files("temp").is_empty());
+    broker.token("a");
+}
+
+#[test]
+fn what_is_no_media_is_unsupported_and_named() {
+    let upstream = upstream();
+    let cases = [
+        ("page", Answer::html(), "HTML"),
+        ("json", "{\"error\": \"no such file\"}".into(), "JSON"),
+        ("text", "Bonjour, tout le monde".into(), "text"),
+        ("png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01".as_slice().into(), "PNG"),
+        ("zip", b"PK\x03\x04\x14\0\0\0\x08\0".as_slice().into(), "zip"),
+        ("vtt", media::vtt_for(4.0).into(), "WebVTT"),
+        ("nothing", "".into(), ""),
+        ("zeros", vec![0; 100_000].into(), ""),
+        (
+            "noise",
+            (0..100_000_u32)
+                .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+                .collect::<Vec<_>>()
+                .into(),
+            "",
+        ),
+        ("half", wav(1.0)[..20].to_vec().into(), ""),
+    ];
+    let broker = setup(&upstream).start();
+    for (qid, answer, found) in cases {
+        upstream.audio(qid, answer);
+        let reply = broker.ask(qid).expect_error(415, "unsupported_media");
+        assert!(reply.text().contains(found), "{qid}: {reply:?}");
+    }
+    until("nothing is left behind", || {
+        broker.files("temp").is_empty() && broker.files("cache").is_empty()
+    });
+}
+
+#[test]
+fn disguised_playlists_are_named_and_lead_nowhere() {
+    let upstream = upstream();
+    let bait = format!("{}/secret", upstream.url());
+    upstream.at("/secret", [wav(1.0).into()]);
+    let texts = [
+        format!("#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{bait}\n#EXT-X-ENDLIST\n"),
+        format!("\u{feff}#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{bait}\n"),
+        "#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n".to_owned(),
+        format!("ffconcat version 1.0\nfile {bait}\n"),
+        "ffconcat version 1.0\nfile /etc/passwd\n".to_owned(),
+        format!("<?xml version=\"1.0\"?><MPD><BaseURL>{bait}</BaseURL></MPD>"),
+        format!("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\nu={bait}\r\nm=audio 5004 RTP/AVP 0\r\n"),
+        format!("[playlist]\nFile1={bait}\n"),
+        format!("<smil><body><audio src=\"{bait}\"/></body></smil>"),
+    ];
+    let broker = setup(&upstream).start();
+    for (n, text) in texts.iter().enumerate() {
+        // Content-Types and suffixes are as good as a disguise.
+        let qid = format!("{n}.mp3");
+        upstream.audio(&qid, File::new(text).header("content-type", "audio/mpeg"));
+        broker.ask(&qid).expect_error(415, "unsupported_media");
+    }
+    // What comes before the playlist does not hide it.
+    upstream.audio("id3.mp3", [b"ID3\x04\0\0\0\0\0\x0a0123456789", texts[0].as_bytes()].concat());
+    upstream.audio("late.mp3", format!("{}{}", "\n".repeat(5000), texts[0]));
+    for qid in ["id3.mp3", "late.mp3"] {
+        broker.ask(qid).expect_error(415, "unsupported_media");
+    }
+    assert_eq!((upstream.hits("/secret"), broker.ffmpeg_runs()), (0, 0));
+    assert_eq!(upstream.requests().len(), texts.len() + 2);
+}
+
+#[test]
+fn a_source_of_which_nothing_decodes_shows_itself_later() {
+    let upstream = upstream();
+    let mut alac = Clip::noise(Format::Alac, 4.0).bytes();
+    let samples = alac.windows(4).position(|word| word == b"mdat").expect("samples") + 4;
+    alac[samples..].fill(0xff);
+    upstream.audio("a", alac);
+    let broker = setup(&upstream).start();
+    let player = broker.token("a");
+    for file in ["a0-0.m4s", "a0-0.ts", "a0-1.m4s"] {
+        Player::new(&broker, &player).get(file).expect_error(502, "encode_failed");
+    }
+    broker.ask("a").expect_error(415, "unsupported_media");
+}
+
+#[test]
+fn a_source_that_ends_early_plays_what_is_there_and_then_silence() {
+    let upstream = upstream();
+    let flac = Clip::noise(Format::Flac, 8.0).bytes();
+    upstream.audio("a", &flac[..flac.len() / 2]);
+    let broker = setup(&upstream).start();
+    let track = Player::new(&broker, &broker.token("a")).audio();
+    let heard = track.pcm();
+    assert!((8.0..8.1).contains(&heard.seconds()), "{}", heard.seconds());
+    assert!(heard.peak(0..2 * 44_100) > 1000 && heard.peak(6 * 44_100..8 * 44_100) < 10);
+    until("it is counted", || metric(&broker, "hls_broker_short_sources_total") >= 1.0);
+    broker.token("a");
+    Player::new(&broker, &broker.token("a")).audio();
+    assert_eq!(metric(&broker, "hls_broker_short_sources_total") as u32, 1);
+    assert_eq!(broker.logged("before its header's promise").len(), 1, "one warning");
+}
+
+#[test]
+fn a_header_that_promises_more_than_comes_is_cut_to_what_can_be_there() {
+    let upstream = upstream();
+    let wav = wav(8.0);
+    upstream.audio("a", &wav[..wav.len() / 2]);
+    let broker = setup(&upstream).start();
+    let playlist = Player::new(&broker, &broker.token("a")).playlist("a0.m3u8");
+    assert!((4.0..4.1).contains(&playlist.seconds()), "{}", playlist.seconds());
+}
+
+#[test]
+fn a_download_that_breaks_off_behind_the_answer_is_fetched_again() {
+    let (upstream, gate) = (upstream(), Gate::new());
+    let wav = wav(10.0);
+    let broken = File::new(&wav).stall(wav.len() / 2, &gate).cut(wav.len() / 2);
+    upstream.at("/audio/a", [broken.into(), (&wav).into()]);
+    let broker = setup(&upstream).start();
+    let player = broker.token("a");
+    gate.open();
+    until("the second fetch is done", || {
+        upstream.requests_for("/audio/a").iter().any(|request| request.sent == wav.len() as u64)
+            || Player::new(&broker, &player).get("a0-3.m4s").status == 200
+    });
+    until("all of it plays", || Player::new(&broker, &player).get("a0-3.m4s").status == 200);
+    assert!(seconds(&Player::new(&broker, &player).audio()) >= 10.0);
+}
+
+#[test]
+fn a_full_queue_is_told_to_come_back() {
+    let (upstream, gate) = (upstream(), Gate::new());
+    let wav = wav(10.0);
+    upstream.audio("slow", File::new(&wav).stall(wav.len() / 2, &gate));
+    let broker = setup(&upstream).with("packager.queue", 1).with("packager.workers", 1).start();
+    let slow = broker.token("slow");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| Player::new(&broker, &slow).get("a0-3.m4s"));
+        until("somebody is in the queue", || metric(&broker, "hls_broker_queue") >= 1.0);
+        let reply = broker.ask("a").expect_error(503, "busy");
+        assert!(reply.header("retry-after").is_some(), "{reply:?}");
+        gate.open();
+        waiting.join().expect("a reply").expect(200);
+    });
+    broker.token("a");
+}
+
+#[test]
+fn captions_are_optional() {
+    let (upstream, gate) = (upstream(), Gate::new());
+    let faults = [
+        ("missing", Answer::Status(404)),
+        ("broken", Answer::Status(500)),
+        ("torn", Answer::Reset),
+        ("silent", Answer::silence(&gate)),
+        ("cut", File::new(media::vtt_for(60.0)).cut(100).into()),
+        ("large", vec![b' '; 20_000].into()),
+        ("page", Answer::html()),
+        ("moved", Answer::Redirect(format!("{}/vtt/good", upstream.url()))),
+        ("binary", vec![0xff; 1000].into()),
+    ];
+    upstream.audio("good", wav(1.0)).vtt("good", media::vtt_for(2.0));
+    for (qid, answer) in &faults {
+        upstream.audio(qid, wav(1.0)).vtt(qid, answer.clone());
+    }
+    let setup = || {
+        Broker::setup(&upstream)
+            .with("captions.max_size", "10KB")
+            .with("upstream.first_byte_timeout", "1s")
+            .with("upstream.read_timeout", "1s")
+    };
+    let broker = setup().start();
+    for (qid, _) in &faults {
+        let grant = broker.token(qid);
+        assert!(
+            matches!(&grant.warnings[..], [warning] if warning.contains("captions")),
+            "{qid}: {}",
+            grant.json
+        );
+        let player = Player::new(&broker, &grant);
+        assert_eq!(player.captions_uri(), None, "{qid}");
+        player.audio();
+    }
+    let good = broker.token("good");
+    assert_eq!(good.warnings, [""; 0]);
+    assert!(Player::new(&broker, &good).captions().text(0).contains("Cue 0"));
+
+    let strict = setup().with("captions.required", true).start();
+    let codes = faults.iter().map(|(qid, _)| {
+        let reply = strict.ask(qid);
+        (reply.status, reply.json()["code"].as_str().expect("a code").to_owned())
+    });
+    let codes: Vec<_> = codes.collect();
+    let codes: Vec<_> = codes.iter().map(|(status, code)| (*status, &**code)).collect();
+    assert_eq!(
+        codes[..6],
+        [
+            (404, "media_not_found"),
+            (502, "upstream_failed"),
+            (502, "upstream_failed"),
+            (504, "upstream_timeout"),
+            (502, "upstream_failed"),
+            (502, "upstream_too_large"),
+        ]
+    );
+    assert_eq!(
+        codes[6..],
+        [(415, "unsupported_media"), (502, "upstream_failed"), (415, "unsupported_media")]
+    );
+    strict.token("good");
+    gate.open();
+}
+
+#[test]
+fn without_an_address_for_captions_nobody_misses_them() {
+    let upstream = upstream();
+    let broker = setup(&upstream).start();
+    let grant = broker.token("a");
+    assert_eq!((grant.warnings.len(), Player::new(&broker, &grant).captions_uri()), (0, None));
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+#[test]
+fn captions_have_the_configured_name_and_language() {
+    let upstream = upstream();
+    upstream.vtt("a", media::vtt_for(2.0));
+    let broker = Broker::setup(&upstream)
+        .with("captions.name", "Fran\u{e7}ais")
+        .with("captions.language", "fr-CA")
+        .start();
+    let index = Player::new(&broker, &broker.token("a")).index();
+    let captions = &index.alternatives[0];
+    assert_eq!((&*captions.name, captions.language.as_deref()), ("Fran\u{e7}ais", Some("fr-CA")));
+}
+
+#[test]
+fn fifty_who_ask_at_once_share_one_fetch_and_one_encode() {
+    let (upstream, gate) = (Upstream::start(), Gate::new());
+    upstream.audio("a", Answer::late(&gate, wav(4.0))).vtt("a", media::vtt_for(4.0));
+    let broker = Broker::setup(&upstream).counted_ffmpeg(r#"exec {real} "$@""#).start();
+    let grants: Vec<Grant> = thread::scope(|scope| {
+        let asking: Vec<_> = (0..50).map(|_| scope.spawn(|| broker.token("a"))).collect();
+        gate.wait_reached();
+        gate.open();
+        asking.into_iter().map(|grant| grant.join().expect("a grant")).collect()
+    });
+    let rids: HashSet<_> = grants.iter().map(|grant| &*grant.rid).collect();
+    assert_eq!(rids.len(), 50);
+    let first: HashSet<_> = grants
+        .iter()
+        .map(|grant| Player::new(&broker, grant).get("a0-0.m4s").expect(200).body)
+        .collect();
+    assert_eq!(first.len(), 1);
+    Player::new(&broker, &grants[0]).audio();
+    assert_eq!(
+        (upstream.hits("/audio/a"), upstream.hits("/vtt/a"), broker.ffmpeg_runs()),
+        (1, 1, 1)
+    );
+}
+
+#[test]
+fn fifty_who_ask_at_once_share_one_failure() {
+    let (upstream, gate) = (Upstream::start(), Gate::new());
+    upstream.audio("a", Answer::late(&gate, Answer::Status(500)));
+    let broker = setup(&upstream).start();
+    thread::scope(|scope| {
+        let asking: Vec<_> = (0..50).map(|_| scope.spawn(|| broker.ask("a"))).collect();
+        gate.wait_reached();
+        gate.open();
+        for reply in asking {
+            reply.join().expect("a reply").expect_error(502, "upstream_failed");
+        }
+    });
+    assert_eq!(upstream.hits("/audio/a"), 1);
+}
+
+#[test]
+fn who_leaves_stops_no_fetch() {
+    let (upstream, gate) = (Upstream::start(), Gate::new());
+    upstream.audio("a", Answer::late(&gate, wav(1.0)));
+    let broker = setup(&upstream).start();
+    let body = json!({ "handshake": HANDSHAKE, "qid": "a" }).to_string();
+    let head = format!(
+        "POST /api/token HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut leaver = support::Connection::open(broker.address("main")).expect("a connection");
+    leaver.send(head);
+    gate.wait_reached();
+    drop(leaver);
+    gate.open();
+    upstream.wait_for("/audio/a", |request| request.over && !request.abandoned);
+    broker.token("a");
+    assert_eq!(upstream.hits("/audio/a"), 1);
+}
+
+#[test]
+fn a_failure_is_told_again_for_two_seconds_at_most() {
+    let upstream = Upstream::start();
+    upstream.at("/audio/a", [Answer::Status(500), wav(1.0).into()]);
+    let broker = setup(&upstream).start();
+    let began = Instant::now();
+    let first = broker.ask("a").expect_error(502, "upstream_failed").json();
+    let told = Instant::now();
+    let again = broker.ask("a");
+    // On a machine that needs a second for this, it may be forgotten already.
+    if began.elapsed() < Duration::from_secs(1) {
+        assert_eq!(again.expect_error(502, "upstream_failed").json(), first);
+        assert_eq!(upstream.hits("/audio/a"), 1);
+    }
+    until("two seconds are over", || told.elapsed() >= Duration::from_secs(2));
+    broker.token("a");
+    assert_eq!(upstream.hits("/audio/a"), 2);
+}
+
+#[test]
+fn an_unchanged_source_is_neither_sent_nor_encoded_again() {
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    for file in [
+        File::new(wav(1.0)).etag("\"7\""),
+        File::new(wav(1.0)).etag("").last_modified(date),
+        File::new(wav(1.0)).etag("W/\"7\"").last_modified(date),
+    ] {
+        let upstream = Upstream::start();
+        upstream.audio("a", file);
+        let broker = curious(&upstream);
+        let first = broker.token("a");
+        let etag = |grant: &Grant| {
+            Player::new(&broker, grant).get("a0-0.m4s").header("etag").map(str::to_owned)
+        };
+        let before = etag(&first);
+        let later = token_of_request(&broker, &upstream, 2);
+        assert_eq!(etag(&later), before);
+        let conditional = |request: &Request| {
+            request.header("if-none-match").is_some()
+                || request.header("if-modified-since").is_some()
+        };
+        let asked: Vec<_> = upstream
+            .requests_for("/audio/a")
+            .iter()
+            .map(|it| (conditional(it), it.sent > 0))
+            .collect();
+        assert_eq!(asked[..2], [(false, true), (true, false)]);
+        assert_eq!(broker.ffmpeg_runs(), 1);
+    }
+}
+
+#[test]
+fn a_changed_source_is_a_new_package_while_old_streams_keep_theirs() {
+    let upstream = Upstream::start();
+    upstream.audio("a", File::new(wav(4.0)).etag("\"1\""));
+    let broker = curious(&upstream);
+    let old = broker.token("a");
+    let before = Player::new(&broker, &old).audio();
+    upstream.audio("a", File::new(wav(2.0)).etag("\"2\""));
+    let new = token_of_request(&broker, &upstream, 2);
+    assert!((2.0..2.1).contains(&seconds(&Player::new(&broker, &new).audio())));
+    let after = Player::new(&broker, &old).audio();
+    assert_eq!(after.bytes(), before.bytes());
+}
+
+#[test]
+fn an_old_stream_keeps_its_package_even_if_it_was_not_encoded_yet() {
+    let upstream = Upstream::start();
+    let gate = Gate::new();
+    let long = wav(10.0);
+    upstream.audio("a", File::new(&long).etag("\"1\"").stall(long.len() / 2, &gate));
+    let broker = curious(&upstream);
+    let old = broker.token("a");
+    upstream.audio("a", File::new(wav(2.0)).etag("\"2\""));
+    let new = token_of_request(&broker, &upstream, 2);
+    gate.open();
+    assert!((2.0..2.1).contains(&seconds(&Player::new(&broker, &new).audio())));
+    assert!((10.0..10.1).contains(&seconds(&Player::new(&broker, &old).audio())));
+}
+
+#[test]
+fn without_validators_the_length_tells_versions_apart() {
+    let upstream = Upstream::start();
+    upstream.audio("a", File::new(wav(1.0)).etag(""));
+    let broker = curious(&upstream);
+    broker.token("a");
+    token_of_request(&broker, &upstream, 2);
+    assert_eq!(broker.ffmpeg_runs(), 1, "the same length is the same source");
+    upstream.audio("a", File::new(wav(2.0)).etag(""));
+    let hits = upstream.hits("/audio/a");
+    let new = token_of_request(&broker, &upstream, hits + 1);
+    assert!((2.0..2.1).contains(&seconds(&Player::new(&broker, &new).audio())));
+}
+
+#[test]
+fn without_anything_to_tell_versions_apart_each_fetch_is_one() {
+    let upstream = Upstream::start();
+    upstream.audio("a", File::new(Clip::noise(Format::OggVorbis, 1.0).bytes()).etag("").chunked());
+    let broker = curious(&upstream);
+    let old = broker.token("a");
+    let new = token_of_request(&broker, &upstream, 2);
+    for grant in [old, new] {
+        assert!(seconds(&Player::new(&broker, &grant).audio()) >= 1.0);
+    }
+}
+
+#[test]
+fn a_known_source_is_played_on_while_the_upstream_is_down() {
+    let upstream = upstream();
+    let broker = curious(&upstream);
+    broker.token("a");
+    upstream.set_down(true);
+    broker.wait_log("listening");
+    until("the upstream was asked in vain", || {
+        broker.token("a");
+        !broker.logged("cannot say whether a source changed").is_empty()
+    });
+    broker.token("a");
+    broker.ask("b").expect_error(502, "upstream_failed");
+    upstream.set_down(false);
+    // Gone is not down.
+    upstream.audio("a", Answer::Status(410));
+    until("the upstream is asked again", || broker.ask("a").status == 404);
+}
+
+#[test]
+fn every_request_has_the_configured_headers_and_little_else() {
+    let upstream = upstream();
+    upstream.vtt("a", media::vtt_for(2.0));
+    let headers: serde_yaml::Value =
+        serde_yaml::from_str("{x-api-key: key-of-the-tests-77aa, authorization: Bearer up-77bb}")
+            .expect("YAML");
+    let broker = Broker::setup(&upstream).with("upstream.headers", headers).start();
+    broker.keep_secret("key-of-the-tests-77aa");
+    broker.keep_secret("up-77bb");
+    broker.token("a");
+    let requests = upstream.requests();
+    assert_eq!(requests.len(), 2);
+    for request in requests {
+        assert_eq!((&*request.method, &*request.query), ("GET", "batch=true"));
+        assert_eq!(request.header("x-api-key"), Some("key-of-the-tests-77aa"));
+        assert_eq!(request.header("authorization"), Some("Bearer up-77bb"));
+        assert_eq!(request.header("accept-encoding"), Some("identity"));
+        assert!(request.header("user-agent").is_some_and(|agent| agent.starts_with("hls-broker/")));
+        assert!(request.header("referer").is_none() && request.header("cookie").is_none());
+        assert!(!request.headers.iter().any(|(_, value)| value.contains(HANDSHAKE)));
+    }
+}
+
+#[test]
+fn redirects_are_followed_as_often_as_allowed() {
+    let upstream = upstream();
+    upstream.audio("one", Answer::Redirect(format!("{}/audio/a", upstream.url())));
+    upstream.audio("two", Answer::Redirect("/audio/one".to_owned()));
+    upstream.audio("round", Answer::Redirect("/audio/round".to_owned()));
+    upstream.audio("file", Answer::Redirect("file:///etc/passwd".to_owned()));
+    let broker = setup(&upstream).with("upstream.redirects", 1).start();
+    broker.token("one");
+    for qid in ["two", "round", "file"] {
+        broker.ask(qid).expect_error(502, "upstream_failed");
+    }
+}
+
+#[test]
+fn an_answer_that_is_compressed_unasked_is_not_unpacked() {
+    let upstream = upstream();
+    upstream.audio("zip", File::new(wav(1.0)).gzip());
+    upstream.audio("bomb", File::new(vec![0; 50_000_000]).gzip());
+    let broker = setup(&upstream).start();
+    for qid in ["zip", "bomb"] {
+        broker.ask(qid).expect_error(502, "upstream_failed");
+    }
+}
+
+#[test]
+fn giant_headers_are_refused() {
+    let upstream = upstream();
+    upstream.audio("bomb", Answer::huge_header(2_000_000));
+    let many: String = (0..100_000).map(|n| format!("x-{n}: y\r\n")).collect();
+    upstream.audio("many", Answer::Raw(format!("HTTP/1.1 200 OK\r\n{many}\r\n").into()));
+    let broker = setup(&upstream).start();
+    for qid in ["bomb", "many"] {
+        broker.ask(qid).expect_error(502, "upstream_failed");
+    }
+    broker.token("a");
+}
+
+#[test]
+fn bodies_of_unknown_length_play() {
+    let upstream = upstream();
+    upstream.audio("wav", File::new(wav(2.0)).chunked());
+    upstream.audio("piped", File::new(Clip::noise(Format::WavUnsized, 2.0).bytes()).chunked());
+    upstream.audio("mp3", File::new(Clip::noise(Format::Mp3, 2.0).bytes()).chunked().etag(""));
+    let broker = setup(&upstream).start();
+    for qid in ["wav", "piped", "mp3"] {
+        let heard = seconds(&Player::new(&broker, &broker.token(qid)).audio());
+        assert!((2.0..2.15).contains(&heard), "{qid}: {heard}");
+    }
+}
+
+#[test]
+fn an_answer_comes_before_the_body_where_the_header_tells_all() {
+    let (upstream, gate) = (Upstream::start(), Gate::new());
+    let wav = wav(10.0);
+    upstream.audio("a", File::new(&wav).stall(wav.len() / 2, &gate));
+    let broker = setup(&upstream).start();
+    let grant = broker.token("a");
+    let player = Player::new(&broker, &grant);
+    assert!((10.0..10.1).contains(&player.playlist("a0.m3u8").seconds()));
+    player.get("a0-0.m4s").expect(200);
+    assert!(!upstream.requests_for("/audio/a")[0].over);
+    gate.open();
+    assert!(seconds(&player.audio()) >= 10.0);
+}
+
+#[test]
+fn errors_of_a_batch_are_those_of_its_items() {
+    let (upstream, gate) = (upstream(), Gate::new());
+    upstream
+        .audio("silent", Answer::silence(&gate))
+        .audio("torn", Answer::Reset)
+        .audio("page", Answer::html());
+    let broker = setup(&upstream).with("upstream.first_byte_timeout", "1s").start();
+    let qids = ["missing", "torn", "silent", "page", "a"];
+    let json = broker.batch(&qids, "5m").json;
+    let codes: Vec<_> =
+        json["errors"].as_array().expect("errors").iter().map(|item| &item["code"]).collect();
+    let expected = ["media_not_found", "upstream_failed", "upstream_timeout", "unsupported_media"]
+        .map(Value::from);
+    assert_eq!(codes, expected.iter().collect::<Vec<_>>());
+    gate.open();
+}
