@@ -223,7 +223,7 @@ pub fn own_secret(dir: &Path) -> Result<Secret> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(Error::io(doing(), &e)),
     }
-    let secret = hex::encode(&rand::random::<[u8; 32]>());
+    let secret = hex::encode(rand::random::<[u8; 32]>());
     let temporary = dir.join("token.key.new");
     let write = || {
         let mut options = fs::OpenOptions::new();

@@ -361,7 +361,13 @@ fn ffmpeg_reads_the_cues() {
         found.sort();
         found.dedup();
         assert_eq!(found, cues(&text), "{container}: {}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{container}");
+        // Cues that reach over a cut come once with each segment.
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        let mut complaints = complaints.lines();
+        assert!(
+            complaints.all(|line| line.contains("duplicated subtitle events")),
+            "{container}: {output:?}"
+        );
     }
 }
 

@@ -5,6 +5,7 @@ mod support;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
+use nix::sys::signal::Signal;
 use support::{
     Broker, Clip, Connection, File, Format, Gate, Grant, Player, Reply, Upstream, decode,
     http::Headers,
@@ -429,6 +430,26 @@ fn tokens_of_the_command_line_open_too() {
     let token = minted.stdout.trim();
     broker.keep_secret(token);
     get(&broker, &rid, "index.m3u8", &[("x-gostreamer-token", token)]).expect(200);
+}
+
+#[test]
+fn the_first_secret_signs_all_verify_and_sighup_reads_them_again() {
+    let upstream = upstream();
+    let old = "the-old-secret-of-the-tests-with-32-bytes-and-more";
+    let new = "the-new-secret-of-the-tests-with-32-bytes-and-more";
+    let broker = token::setup(&upstream).with("token.secret", vec![token::SECRET, old]).start();
+    let grant = broker.token("a");
+    assert_eq!(token::claims(&grant.token)["sub"], *grant.rid, "signed with the first");
+    let [by_old, by_new] = [old, new].map(|secret| mint_with(secret, &grant.rid, FUTURE));
+    let ask = |token: &str| get(&broker, &grant.rid, "a0.m3u8", &[("x-gostreamer-token", token)]);
+    ask(&by_old).expect(200);
+    ask(&by_new).expect_error(401, "token_invalid");
+    broker.configure("token.secret", vec![new, token::SECRET]);
+    broker.signal(Signal::SIGHUP);
+    broker.wait_log("were read again");
+    ask(&by_old).expect_error(401, "token_invalid");
+    ask(&by_new).expect(200);
+    ask(&grant.token).expect(200);
 }
 
 #[test]

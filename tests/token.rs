@@ -138,6 +138,15 @@ fn templates_are_filled_in_and_nothing_is_appended() {
 }
 
 #[test]
+fn a_prefix_may_end_in_a_slash() {
+    let upstream = upstream("a");
+    let prefix = format!("{}/audio/", upstream.url());
+    let broker = Broker::setup(&upstream).with("url.audio", prefix).without("url.vtt").start();
+    broker.token("a");
+    assert_eq!(upstream.requests()[0].target, "/audio/a?batch=true");
+}
+
+#[test]
 fn the_url_is_made_of_the_public_url() {
     let upstream = upstream("a");
     for public in

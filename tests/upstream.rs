@@ -113,7 +113,7 @@ fn an_upstream_that_is_not_there_is_a_bad_gateway() {
     // A label of 64 letters has no name anywhere, and no resolver is asked for it.
     let nameless = format!("http://{}.test", "x".repeat(64));
     for url in [&nowhere.url(), &tls, &nameless] {
-        let broker = Broker::setup(&upstream).with("url.audio", url).start();
+        let broker = Broker::setup(&upstream).with("url.audio", url.as_str()).start();
         let reply = broker.ask("a");
         let host = url.rsplit('/').next().expect("a host");
         assert!(!reply.text().contains(host), "{reply:?}");
@@ -526,6 +526,18 @@ fn an_old_stream_keeps_its_package_even_if_it_was_not_encoded_yet() {
     gate.open();
     assert!((2.0..2.1).contains(&seconds(&Player::new(&broker, &new).audio())));
     assert!((10.0..10.1).contains(&seconds(&Player::new(&broker, &old).audio())));
+}
+
+#[test]
+fn changed_captions_are_a_new_package_too() {
+    let upstream = Upstream::start();
+    upstream.audio("a", wav(2.0)).vtt("a", media::vtt(&[(0.0, 1.0, "before")]));
+    let broker = Broker::setup(&upstream).with("cache.revalidate", "1s").start();
+    let old = broker.token("a");
+    upstream.vtt("a", media::vtt(&[(0.0, 1.0, "after")]));
+    let new = token_of_request(&broker, &upstream, 2);
+    let text = |grant| Player::new(&broker, grant).captions().text(0).to_owned();
+    assert!(text(&new).contains("after") && text(&old).contains("before"));
 }
 
 #[test]

@@ -136,7 +136,6 @@ cache:
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn errors_name_key_value_and_what_is_allowed() {
     for (yaml, expected) in [
         ("port: 70000", r#"port: "70000" is not a whole number from 0 to 65535"#),

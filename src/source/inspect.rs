@@ -43,7 +43,7 @@ impl Sources {
         let file = std::path::absolute(file).map_err(unreadable(file))?;
         let spool = Arc::new(Spool::open(&file).map_err(unreadable(&file))?);
         let facts = self.probe(&spool).await?;
-        let id = hex::encode(&Sha256::digest(file.as_os_str().as_encoded_bytes()));
+        let id = hex::encode(Sha256::digest(file.as_os_str().as_encoded_bytes()));
         let pin = Pin::local(&id, spool);
         let qid = Qid::parse("local")?;
         let (warnings, validators) = (Vec::new(), Validators::default());
