@@ -20,6 +20,15 @@ use crate::support::until;
 /// What only nginx and the backend know.
 const SECRET: &str = "secret-of-the-benchmarks";
 
+/// Whether nginx keeps files open between requests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum OpenFiles {
+    /// Its default: each request opens, asks for the size, and closes.
+    Forgotten,
+    /// `open_file_cache`: cheaper, and a file that was replaced is noticed a minute late.
+    Cached,
+}
+
 /// A running nginx that serves one folder by links with an end and a signature (`secure_link_md5`).
 pub struct Nginx {
     child: Child,
@@ -29,7 +38,7 @@ pub struct Nginx {
 
 impl Nginx {
     /// Serves these files.
-    pub fn serve(files: &[(String, Vec<u8>)]) -> Self {
+    pub fn serve(files: &[(String, Vec<u8>)], open: OpenFiles) -> Self {
         let dir = TempDir::with_prefix("hls-broker-nginx-").expect("a temporary directory");
         // Workers of a master that is root are somebody else.
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("our directory");
@@ -40,7 +49,8 @@ impl Nginx {
         }
         let port = free_port();
         let config = dir.path().join("nginx.conf");
-        fs::write(&config, Self::config(&dir.path().to_string_lossy(), port)).expect("a file");
+        fs::write(&config, Self::config(&dir.path().to_string_lossy(), port, open))
+            .expect("a file");
         let mut nginx = Command::new("nginx");
         nginx.arg("-p").arg(dir.path()).arg("-c").arg(&config);
         nginx
@@ -58,7 +68,13 @@ impl Nginx {
     }
 
     // No access log: at its default level the broker logs no file that a player got, either.
-    fn config(dir: &str, port: u16) -> String {
+    fn config(dir: &str, port: u16, open: OpenFiles) -> String {
+        let open = match open {
+            OpenFiles::Forgotten => "",
+            OpenFiles::Cached => {
+                "open_file_cache max=10000 inactive=60s; open_file_cache_valid 60s;"
+            }
+        };
         format!(
             r#"daemon off;
 worker_processes auto;
@@ -71,9 +87,7 @@ http {{
     tcp_nodelay on;
     keepalive_timeout 90s;
     keepalive_requests 1000000;
-    open_file_cache max=10000 inactive=60s;
-    open_file_cache_valid 60s;
-    etag on;
+    {open}
     types {{ application/vnd.apple.mpegurl m3u8; audio/mp4 m4s mp4; }}
     client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
     uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;

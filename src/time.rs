@@ -37,10 +37,7 @@ mod tests {
     fn a_promise_is_rounded_up() {
         let end = end_of(Duration::from_millis(1500));
         let left = left(end);
-        assert!(
-            left <= Duration::from_millis(2500) && left > Duration::from_secs(1),
-            "{left:?}"
-        );
+        assert!(left <= Duration::from_millis(2500) && left > Duration::from_secs(1), "{left:?}");
         assert_eq!(instant(0), UNIX_EPOCH);
         assert_eq!(super::left(5), Duration::ZERO);
     }

@@ -143,8 +143,8 @@ impl Watchdog {
         }
         let exceeded = |watched: &Watched, bytes: u64| {
             (bytes > watched.limit).then(|| {
-                let (key, limit) = (watched.key, bytesize::ByteSize(watched.limit));
-                format!("{} holds {}, {key} is {limit}", watched.place, bytesize::ByteSize(bytes))
+                let (key, limit) = (watched.key, si(watched.limit));
+                format!("{} holds {}, {key} is {limit}", watched.place, si(bytes))
             })
         };
         let over: Vec<_> = [exceeded(&self.tempdir, temp), exceeded(&self.packages, packages)]
@@ -188,13 +188,18 @@ impl Watchdog {
     }
 }
 
+/// Bytes in the units in which limits are written.
+fn si(bytes: u64) -> bytesize::Display {
+    bytesize::ByteSize(bytes).display().si()
+}
+
 impl Watched {
     /// What a person can do about `bytes` that are too much.
     fn advice(&self, bytes: u64) -> String {
-        let (key, limit) = (self.key, bytesize::ByteSize(self.limit));
-        let (path, bytes) = (self.path.display(), bytesize::ByteSize(bytes));
+        let (key, limit) = (self.key, si(self.limit));
+        let (path, bytes) = (self.path.display(), si(bytes));
         let largest = match self.largest() {
-            Some((name, size)) => format!(", most of it in {name} ({})", bytesize::ByteSize(size)),
+            Some((name, size)) => format!(", most of it in {name} ({})", si(size)),
             None => String::new(),
         };
         format!(

@@ -20,16 +20,18 @@ const PREROLL: usize = 16;
 /// Joins that each format is tried at, at least.
 const JOINS: usize = 10;
 
-/// A broker with two workers whose ffmpeg leaves a trace of each head: a symbolic link to its arguments, because the
-/// broker allows its children no files.
+/// A broker with two workers whose ffmpeg leaves a trace of each head that begins in the middle: a directory named by the
+/// sample, because the broker allows its children to write no files.
 fn traced(upstream: &Upstream) -> Setup {
-    setup(upstream)
-        .with("packager.workers", 2)
-        .ffmpeg(
-            r#"case "$*" in *" -c:a aac "*) ln -s "$*" "{dir}/head-$$";; esac
-exec {real} "$@""#,
-        )
-        .program("ffprobe", r#"exec {real} "$@""#)
+    let trace = r#"all="$*"
+case "$all" in *atrim=start_*)
+    at=${all#*atrim=start_*=}
+    mkdir "{dir}/head-${at%%,*}-$$";;
+esac
+exec {real} "$@""#;
+    let setup = setup(upstream).with("packager.workers", 2).with("packager.segment", "2s");
+    let setup = setup.ffmpeg(trace);
+    setup.program("ffprobe", r#"exec {real} "$@""#)
 }
 
 fn setup(upstream: &Upstream) -> Setup {
@@ -37,19 +39,17 @@ fn setup(upstream: &Upstream) -> Setup {
     setup.with("cache.size", "1GB").with("cache.killsize.tempdir", "1GB")
 }
 
-/// The samples of the source at which heads of this source's package began, but for those that began at its start.
+/// Where in what is heard heads have begun since the last look, in samples.
 fn joins(broker: &Broker) -> BTreeSet<usize> {
-    let traces = fs::read_dir(broker.dir("")).expect("a directory").flatten();
-    let traces = traces.filter(|entry| entry.file_name().to_string_lossy().starts_with("head-"));
-    let starts = traces.filter_map(|entry| {
-        let line = fs::read_link(entry.path()).expect("a link");
-        fs::remove_file(entry.path()).expect("a link");
-        let line = line.to_string_lossy().into_owned();
-        let trim = line.split_once("atrim=start_")?.1.split_once('=')?.1;
-        let sample: usize = trim.split([',', ' ']).next()?.parse().ok()?;
-        Some(sample + PREROLL * FRAME)
-    });
-    starts.collect()
+    let entries = fs::read_dir(broker.dir("")).expect("a directory").flatten();
+    let join = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        let sample = name.to_str()?.strip_prefix("head-")?.split('-').next()?.parse::<usize>();
+        fs::remove_dir(entry.path()).expect("a trace");
+        // The samples of frame n are heard one frame later, in frame n + 1.
+        Some(sample.expect("a number") + PREROLL * FRAME)
+    };
+    entries.filter_map(join).collect()
 }
 
 /// A number that `/metrics` has, 0 if it is not there yet.
@@ -81,7 +81,7 @@ fn play(player: &Player, seed: u64) -> decode::Pcm {
 fn far_places(playlist: &Playlist, seed: u64) -> Vec<usize> {
     let mut random = StdRng::seed_from_u64(seed);
     let count = playlist.segments.len();
-    let mut places: Vec<usize> = (4..count - 1).step_by(3).collect();
+    let mut places: Vec<usize> = (4..count - 1).step_by(2).collect();
     places.iter_mut().for_each(|place| *place += random.random_range(0..2));
     places.shuffle(&mut random);
     places
@@ -124,7 +124,7 @@ fn check_format(formats: &[(Format, u32)]) {
     let upstream = Upstream::start();
     let broker = traced(&upstream).start();
     for &(format, rate) in formats {
-        let source = Clip::noise(format, 180.0).rate(rate).mono().bytes();
+        let source = Clip::noise(format, 75.0).rate(rate).mono().bytes();
         let id = format!("{format:?} at {rate}");
         let count = check_joins(&broker, &upstream, &id, &source);
         println!("{id}: {count} joins without a gap");
@@ -236,6 +236,30 @@ fn a_slow_upstream_starves_no_other_stream() {
     gate.open();
     play(&slow, 2);
     play(&trickle, 3);
+}
+
+/// While a source arrives no other head could follow the one that it is fed to: that one does not yield, and all that is
+/// there of the source is played, whoever else wants the worker.
+#[test]
+fn a_head_whose_source_arrives_does_not_yield() {
+    let (upstream, gate) = (Upstream::start(), Gate::new());
+    let long = Clip::noise(Format::Wav, 600.0).rate(16_000).mono().bytes();
+    upstream.audio("arriving", File::new(&long).stall(long.len() / 2, &gate));
+    upstream.audio("other", Clip::noise(Format::Wav, 3.0).bytes());
+    // At a hundred times real time it is still at work when the other player comes.
+    let slow = r#"case "$*" in *pipe:0*) exec {real} -readrate 100 "$@";; esac
+exec {real} "$@""#;
+    let broker = patient(&upstream).with("packager.workers", 1).ffmpeg(slow).start();
+    let grant = broker.token("arriving");
+    let arriving = Player::new(&broker, &grant);
+    arriving.get("a0-0.m4s").expect(200);
+    play(&Player::new(&broker, &broker.token("other")), 1);
+    for n in 1..40 {
+        arriving.get(&format!("a0-{n}.m4s")).expect(200);
+    }
+    assert!(!upstream.requests_for("/audio/arriving")[0].over);
+    gate.open();
+    play(&arriving, 2);
 }
 
 #[test]
@@ -393,7 +417,18 @@ fn a_source_that_ends_early_goes_on_in_silence() {
     let short = Short { broker: &broker, upstream: &upstream };
 
     // Whose header can be held against Content-Length is cut to what is there.
-    for format in [Format::Wav, Format::Aiff, Format::Mp3, Format::Adts] {
+    for format in [
+        Format::Wav,
+        Format::WavAdpcm,
+        Format::Aiff,
+        Format::Mp3,
+        Format::M4a,
+        Format::M4aFragmented,
+        Format::Alac,
+        Format::Adts,
+        Format::OggVorbis,
+        Format::Webm,
+    ] {
         let (_, promised, _, source) = short.half(format);
         assert!((19.0..21.2).contains(&promised), "{format:?}: {promised} s");
         assert!(

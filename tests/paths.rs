@@ -7,7 +7,7 @@ use std::{cell::RefCell, collections::BTreeSet, fs, io};
 
 use proptest::{
     prelude::*,
-    sample::select,
+    sample::{Index, select},
     test_runner::{Config, TestCaseResult, TestRunner},
 };
 use support::{Broker, Clip, Connection, Format, Grant, Player, Reply, Upstream, media};
@@ -122,6 +122,20 @@ const PREFIXES: &[&str] = &[
 struct Case {
     method: &'static str,
     target: String,
+    change: Option<((Index, bool), Edit)>,
+}
+
+impl Case {
+    /// The target as it is sent.
+    fn target(&self, rid: &str, package: &str) -> String {
+        let target = self.target.replace(RID, rid).replace(PACKAGE, package);
+        let Some(((at, is_part), edit)) = &self.change else {
+            return target;
+        };
+        let parts: Vec<usize> = target.match_indices('/').map(|(at, _)| at + 1).collect();
+        let at = if *is_part { *at.get(&parts) } else { at.index(target.len()) };
+        edit.apply(&target, at)
+    }
 }
 
 /// One part of a path.
@@ -129,31 +143,95 @@ fn part() -> impl Strategy<Value = String> {
     prop_oneof![
         6 => select(KNOWN).prop_map(str::to_owned),
         4 => select(HOSTILE).prop_map(str::to_owned),
-        4 => "[avsAVS]?[0-9]{0,3}(-(init|[0-9]{1,11}))?\\.(m3u8|mp4|m4s|aac|ts|vtt|M3U8|json)",
+        4 => "[avs]0{0,2}[01]?(-(init|0{0,2}[0-3]))?\\.(m3u8|mp4|m4s|aac|ts|vtt)",
+        2 => "[avsAVS]?[0-9]{0,3}(-(init|[0-9]{1,11}))?\\.(m3u8|mp4|m4s|aac|ts|vtt|M3U8|json)",
         1 => "[!-~]{0,20}",
         1 => "[\u{a0}-\u{2fff}]{0,6}",
     ]
 }
 
-fn target() -> impl Strategy<Value = String> {
-    let queries = prop_oneof![
-        4 => Just(String::new()),
-        1 => select(&["?", "?container=ts", "?token=x", "?token=", "?container=../..", "#x", "?/../..", "?a?b#c"][..])
-            .prop_map(str::to_owned),
-        1 => "\\?[!-~]{0,30}",
+/// A small change to a target that is right.
+#[derive(Clone, Debug)]
+enum Edit {
+    Insert(&'static str),
+    Remove,
+    Encode,
+    SwapCase,
+}
+
+impl Edit {
+    fn apply(&self, target: &str, at: usize) -> String {
+        let (head, tail) = target.split_at(at);
+        let (own, rest) = tail.split_at(1);
+        let changed = match self {
+            Self::Insert(text) => format!("{text}{own}"),
+            Self::Remove => String::new(),
+            Self::Encode => format!("%{:02x}", own.as_bytes()[0]),
+            Self::SwapCase if own == own.to_lowercase() => own.to_uppercase(),
+            Self::SwapCase => own.to_lowercase(),
+        };
+        format!("{head}{changed}{rest}")
+    }
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let texts = [
+        "./", "../", "x/../", "%2e/", "/", "%2f", "\\", ";", "..;/", "%00", ".", "0", "x", "\u{0}",
+        " ",
     ];
+    prop_oneof![
+        4 => select(texts.to_vec()).prop_map(Edit::Insert),
+        1 => Just(Edit::Remove),
+        2 => Just(Edit::Encode),
+        1 => Just(Edit::SwapCase),
+    ]
+}
+
+fn query() -> impl Strategy<Value = String> {
+    let known = [
+        "",
+        "?",
+        "?container=ts",
+        "?token=x",
+        "?token=",
+        "?container=../..",
+        "#x",
+        "?/../..",
+        "?a?b#c",
+    ];
+    prop_oneof![
+        4 => Just(String::new()),
+        1 => select(known.to_vec()).prop_map(str::to_owned),
+        1 => "\\?[!-~]{0,30}",
+    ]
+}
+
+fn target() -> impl Strategy<Value = String> {
     let path = (select(PREFIXES), prop::collection::vec(part(), 0..5));
     let path = path.prop_map(|(prefix, parts)| format!("{prefix}{}", parts.join("/")));
     // One file of the stream, and nothing else about it.
-    let file = part().prop_map(|name| format!("/hls/{RID}/{name}"));
+    let known = select(KNOWN).prop_map(str::to_owned);
+    let file = prop_oneof![part(), known].prop_map(|name| format!("/hls/{RID}/{name}"));
     let long = (1_usize..20_000).prop_map(|length| format!("/hls/{RID}/{}", "a".repeat(length)));
     let any = prop_oneof![40 => path, 40 => file, 1 => long, 5 => "[!-~]{1,40}"];
-    (any, queries).prop_map(|(path, query)| path + &query)
+    (any, query()).prop_map(|(path, query)| path + &query)
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let method = prop_oneof![12 => Just("GET"), 3 => Just("HEAD"), 1 => Just("OPTIONS"), 1 => Just("DELETE"), 1 => Just("POST")];
-    (method, target()).prop_map(|(method, target)| Case { method, target })
+    let methods =
+        ["GET", "GET", "GET", "GET", "GET", "GET", "HEAD", "HEAD", "OPTIONS", "DELETE", "POST"];
+    let wild = target().prop_map(|target| (target, None));
+    let names = select(KNOWN).prop_map(|name| format!("/hls/{RID}/{name}"));
+    // Half of the changes are made where a part of the path begins.
+    let place = (any::<Index>(), any::<bool>());
+    let almost =
+        (names, place, edit()).prop_map(|(target, place, edit)| (target, Some((place, edit))));
+    let targets = prop_oneof![2 => wild, 1 => almost];
+    (select(methods.to_vec()), targets).prop_map(|(method, (target, change))| Case {
+        method,
+        target,
+        change,
+    })
 }
 
 /// A broker with a stream whose files are all there, canaries in its directories, and the connection to it.
@@ -224,12 +302,11 @@ impl House {
 
     /// Sends a request on the one connection, or on the next one if the last reply closed it.
     fn send(&self, method: &str, target: &str, id: &str) -> io::Result<Reply> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                self.tally.borrow_mut().connections += 1;
-                Connection::open(self.broker.address("main"))?
-            }
+        let mut connection = if let Some(connection) = self.connection.take() {
+            connection
+        } else {
+            self.tally.borrow_mut().connections += 1;
+            Connection::open(self.broker.address("main"))?
         };
         let body = if method == "POST" { "content-length: 5\r\n\r\nhello" } else { "\r\n" };
         let token = &self.grant.token;
@@ -246,7 +323,7 @@ impl House {
     fn check(&self, case: &Case) -> TestCaseResult {
         self.tally.borrow_mut().cases += 1;
         let id = &format!("case-{}", self.tally.borrow().cases);
-        let target = case.target.replace(RID, &self.grant.rid).replace(PACKAGE, &self.package);
+        let target = case.target(&self.grant.rid, &self.package);
         let reply = self.send(case.method, &target, id);
         let reply = reply.map_err(|error| TestCaseError::fail(format!("no reply: {error}")))?;
         self.tally.borrow_mut().found += usize::from(reply.status == 200);

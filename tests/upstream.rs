@@ -638,7 +638,7 @@ fn an_answer_that_is_compressed_unasked_is_not_unpacked() {
 fn giant_headers_are_refused() {
     let upstream = upstream();
     upstream.audio("bomb", Answer::huge_header(2_000_000));
-    let many: String = (0..100_000).map(|n| format!("x-{n}: y\r\n")).collect();
+    let many = "x: y\r\n".repeat(100_000);
     upstream.audio("many", Answer::Raw(format!("HTTP/1.1 200 OK\r\n{many}\r\n").into()));
     let broker = setup(&upstream).start();
     for qid in ["bomb", "many"] {

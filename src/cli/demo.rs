@@ -154,6 +154,7 @@ async fn introduce(settings: &Arc<Settings>, api: &str, upstream: SocketAddr) ->
     let header = quoted(&format!("x-gostreamer-token: {token}"));
     let [asked, unlock] = [asked, json!({ "handshake": handshake, "rid": rid }).to_string()]
         .map(|body| quoted(&body));
+    let seekable = quoted(&format!("{url}?container=aac"));
     let bearer = quoted(&format!("authorization: Bearer {handshake}"));
     say(&format!(
         "\
@@ -162,10 +163,11 @@ The broker answered this, as a backend asks it, in {elapsed} ms:
 
   curl {api}/api/token -d {asked}
 
-The reply has a URL and a token that opens it for {life}. Players show it in a header:
+The reply has a URL and a token that opens it for {life}. Players show it in a header. (These two cannot seek in the
+default container, CMAF, before ffmpeg 7.1; so they ask for another.)
 
-  mpv --http-header-fields={header} {url}
-  ffplay -autoexit -headers {header} {url}
+  mpv --http-header-fields={header} {seekable}
+  ffplay -autoexit -headers {header} {seekable}
   curl --compressed -H {header} {url}
 
 Those that cannot send headers, such as VLC and Safari, show it in the URL:

@@ -1,11 +1,8 @@
 //! `transcode`: one file as a package on disk that any web server can serve.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{fs, io, path::Path, process::ExitCode, sync::Arc};
+
+use tempfile::TempDir;
 
 use super::{logging, runtime};
 use crate::{
@@ -31,9 +28,9 @@ pub fn run(
     // Nothing is kept: the limits of a broker's disk do not apply to what was asked for by name.
     settings.cache.killsize.enabled = false;
     logging::start(&settings.log);
-    let scratch = Scratch::make(out)?;
+    let scratch = scratch(out)?;
     let runtime = runtime()?;
-    let files = runtime.block_on(package(&settings, audio, vtt, out, &scratch.0))?;
+    let files = runtime.block_on(package(&settings, audio, vtt, out, scratch.path()))?;
     drop(scratch);
     println!("{}: {files} files", out.join("index.m3u8").display());
     Ok(ExitCode::SUCCESS)
@@ -84,29 +81,15 @@ async fn write(packager: &Packager, lease: &Lease, out: &Path) -> Result<usize> 
     Ok(files.len())
 }
 
-/// A folder for segments on their way; it goes when this does.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make(out: &Path) -> Result<Self> {
-        fs::create_dir_all(out).map_err(|e| unwritable(out, &e))?;
-        let mut entries = fs::read_dir(out).map_err(|e| unwritable(out, &e))?;
-        if entries.next().is_some() {
-            let text = format!("{} is not empty; give a new directory", out.display());
-            return Err(Error::new(Code::Usage, text));
-        }
-        let scratch = out.join(".scratch");
-        fs::create_dir(&scratch).map_err(|e| unwritable(&scratch, &e))?;
-        Ok(Self(scratch))
+/// A folder for segments on their way, in `out`, which has to be new or empty; it goes when this does.
+fn scratch(out: &Path) -> Result<TempDir> {
+    fs::create_dir_all(out).map_err(|e| unwritable(out, &e))?;
+    let mut entries = fs::read_dir(out).map_err(|e| unwritable(out, &e))?;
+    if entries.next().is_some() {
+        let text = format!("{} is not empty; give a new directory", out.display());
+        return Err(Error::new(Code::Usage, text));
     }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(%error, "{} stays behind", self.0.display());
-        }
-    }
+    TempDir::new_in(out).map_err(|e| unwritable(out, &e))
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Error {

@@ -34,7 +34,7 @@ impl Packager {
                 return Ok(Some(reservation));
             }
             let Some(gone) = self.detach_one(packages) else {
-                let size = bytesize::ByteSize(bytes);
+                let size = bytesize::ByteSize(bytes).display().si();
                 let text = format!(
                     "packages in use leave no room for {size} more below cache.killsize.static"
                 );
@@ -62,12 +62,14 @@ impl Packager {
     }
 
     /// Takes the package that nobody has played for longest out of sight, and says what is left to be removed; None when all
-    /// are in use.
+    /// are in use. Heads that still work for nobody end.
     fn detach_one(&self, packages: &mut HashMap<Key, Arc<Package>>) -> Option<PathBuf> {
         loop {
-            let unused = packages.values().filter(|p| p.is_unused());
-            let oldest = unused.min_by_key(|p| p.used.load(Relaxed)).cloned()?;
+            let unused = packages.values().filter(|p| !p.is_live());
+            let rank = |p: &&Arc<Package>| (p.audio.heads() > 0, p.used.load(Relaxed));
+            let oldest = unused.min_by_key(rank).cloned()?;
             packages.remove(&oldest.key);
+            self.workers.end(&oldest);
             self.metrics.packages.set(packages.len() as i64);
             Metrics::count(&self.metrics.evictions, "package");
             *lock(&oldest.room) = None;

@@ -17,6 +17,7 @@ use super::{
     plan::{self, Choices, Plan},
     rendition::{Outlook, Rendition},
     store::{Hot, Key, Manifest, Store, erase},
+    view::Name,
     workers::Workers,
 };
 use crate::{
@@ -48,7 +49,7 @@ struct Description<S> {
 /// All packages of one process, and what is needed to make them.
 pub struct Packager {
     pub(super) store: Arc<Store>,
-    pub(super) hot: moka::future::Cache<(Key, File, Container), Hot>,
+    pub(super) hot: moka::future::Cache<Name, Hot>,
     pub(super) captions: moka::future::Cache<Key, Arc<Captions>>,
     pub(super) workers: Workers,
     pub(super) ffmpeg: Ffmpeg,
@@ -77,8 +78,9 @@ impl Packager {
     ) -> Arc<Self> {
         let memory = settings.cache.memory;
         let killsize = &settings.cache.killsize;
-        let weigh = |_: &_, hot: &Hot| {
-            let bytes = 512 + hot.bytes.len() + hot.gzip.as_ref().map_or(0, Bytes::len);
+        let weigh = |name: &Name, hot: &Hot| {
+            let bytes =
+                512 + name.weight() + hot.bytes.len() + hot.gzip.as_ref().map_or(0, Bytes::len);
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         let weigh_captions = |_: &_, captions: &Arc<Captions>| captions.bytes() as u32;
@@ -297,7 +299,7 @@ impl Packager {
         self.create(package).await?;
         let written = self.store.write(package.key, file, segment.bytes.clone()).await;
         written.map_err(|e| disk_full("writing a segment", &e))?;
-        self.hot.insert((package.key, file, Container::Cmaf), segment).await;
+        self.hot.insert(Name::new(package.key, file, Container::Cmaf), segment).await;
         Ok(())
     }
 

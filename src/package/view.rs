@@ -16,7 +16,7 @@ use super::{
     plan::Audio,
     playlist::{self, Query, Subtitles, Variant},
     rendition::Outlook,
-    store::Hot,
+    store::{Hot, Key},
     table::FRAME,
     ts,
 };
@@ -32,6 +32,27 @@ const WORTH_ZIPPING: usize = 1024;
 /// CODECS of AAC-LC (RFC 6381).
 const AAC_LC: &str = "mp4a.40.2";
 
+/// Names a file in memory. No `Debug`: what playlists carry can be a token.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Name {
+    package: Key,
+    file: File,
+    container: Container,
+    carried: String,
+}
+
+impl Name {
+    /// A file on whose URIs nothing is carried.
+    pub fn new(package: Key, file: File, container: Container) -> Self {
+        Self { package, file, container, carried: String::new() }
+    }
+
+    /// Bytes of what is carried.
+    pub fn weight(&self) -> usize {
+        self.carried.len()
+    }
+}
+
 impl Packager {
     /// One file of a package. Waits for a segment that is not encoded yet.
     ///
@@ -41,28 +62,25 @@ impl Packager {
     pub async fn view(&self, package: &Arc<Package>, file: File, query: Query<'_>) -> Result<Hot> {
         let container = query.container.unwrap_or(self.container);
         match file {
-            File::Index | File::Playlist(_)
-                if query.token.is_some() || query.container.is_some() =>
-            {
-                self.playlist(package, file, container, query).map(zipped)
-            }
             File::Index | File::Playlist(_) => {
+                let name =
+                    Name { carried: query.to_string(), ..Name::new(package.key, file, container) };
                 let make = async { self.playlist(package, file, container, query).map(zipped) };
-                self.cached(package, file, container, make).await
+                self.cached(name, make).await
             }
             File::Init(AUDIO) => {
                 let make = async { Ok(Hot::new(fmp4::init(package.plan.audio.config))) };
-                self.cached(package, file, Container::Cmaf, make).await
+                self.cached(Name::new(package.key, file, Container::Cmaf), make).await
             }
             File::Segment(AUDIO, n, _) if n >= package.audio.table().len() => Err(no_such_file()),
             File::Segment(AUDIO, n, Format::M4s) => self.segment(package, n).await,
             File::Segment(AUDIO, n, format) => {
                 let make = self.mux(package, n, format);
-                self.cached(package, file, Container::Cmaf, make).await
+                self.cached(Name::new(package.key, file, Container::Cmaf), make).await
             }
             File::Segment(SUBTITLES, n, Format::Vtt) if package.has_captions => {
                 let make = self.caption_segment(package, n, container);
-                self.cached(package, file, container, make).await
+                self.cached(Name::new(package.key, file, container), make).await
             }
             _ => Err(no_such_file()),
         }
@@ -85,14 +103,8 @@ impl Packager {
     }
 
     /// A file from memory, or made; all who ask at once share the making.
-    async fn cached(
-        &self,
-        package: &Package,
-        file: File,
-        container: Container,
-        make: impl Future<Output = Result<Hot>>,
-    ) -> Result<Hot> {
-        let made = self.hot.try_get_with((package.key, file, container), make).await;
+    async fn cached(&self, name: Name, make: impl Future<Output = Result<Hot>>) -> Result<Hot> {
+        let made = self.hot.try_get_with(name, make).await;
         made.map_err(|error| Error::clone(&error))
     }
 
@@ -100,8 +112,8 @@ impl Packager {
     async fn segment(&self, package: &Arc<Package>, n: u32) -> Result<Hot> {
         let file = File::Segment(AUDIO, n, Format::M4s);
         let count = |from| Metrics::count(&self.metrics.segment_lookups, from);
-        let key = (package.key, file, Container::Cmaf);
-        if let Some(hot) = self.hot.get(&key).await {
+        let name = Name::new(package.key, file, Container::Cmaf);
+        if let Some(hot) = self.hot.get(&name).await {
             count("memory");
             return Ok(hot);
         }
@@ -118,7 +130,7 @@ impl Packager {
                 Error::new(Code::EncodeFailed, "a segment that was there cannot be read any more")
             })
         };
-        self.cached(package, file, Container::Cmaf, read).await
+        self.cached(name, read).await
     }
 
     async fn wait_for(&self, package: &Arc<Package>, n: u32) -> Result<()> {
@@ -229,7 +241,7 @@ fn zipped(text: String) -> Hot {
 }
 
 fn gzip(bytes: &Bytes) -> io::Result<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes)?;
     encoder.finish().map(Bytes::from)
 }

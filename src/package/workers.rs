@@ -146,6 +146,21 @@ impl Workers {
         self.settle(&mut self.inner());
     }
 
+    /// Ends the heads of a package that is about to go.
+    pub fn end(&self, package: &Arc<Package>) {
+        let mut inner = self.inner();
+        let own = |head: &mut Running| Arc::ptr_eq(&head.package, package);
+        let ended: Vec<_> = inner.running.extract_if(.., own).collect();
+        for head in &ended {
+            head.task.abort();
+            package.audio.remove_head(&head.control);
+            Metrics::count(&self.metrics.heads_ended, End::Idle.name());
+        }
+        if !ended.is_empty() {
+            self.settle(&mut inner);
+        }
+    }
+
     /// No head starts any more, and those that run end at once.
     pub fn close(&self) {
         // In one go: a head that started between the two would never be ended.

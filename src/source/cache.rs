@@ -258,7 +258,7 @@ impl Cache {
         if bytes as f64 > limit as f64 * SHARE {
             let text = format!(
                 "the upstream's file is too large for cache.killsize.tempdir ({})",
-                bytesize::ByteSize(limit)
+                bytesize::ByteSize(limit).display().si()
             );
             return Error::new(Code::UpstreamTooLarge, text);
         }

@@ -156,8 +156,7 @@ impl Upstream {
         if validators.length.is_some_and(|length| length > limits.max_size) {
             return Err(too_large(limits.max_size));
         }
-        let window = (Instant::now(), 0);
-        Ok(Answer::Body(Body { response, validators, limits, received: 0, window }))
+        Ok(Answer::Body(Body { response, validators, limits, received: 0, window: None }))
     }
 }
 
@@ -196,7 +195,8 @@ pub struct Body {
     pub validators: Validators,
     limits: Limits,
     received: u64,
-    window: (Instant, u64),
+    /// Since when, and how many bytes. It opens when somebody begins to read: until then it is not the upstream that is slow.
+    window: Option<(Instant, u64)>,
 }
 
 impl Body {
@@ -206,6 +206,7 @@ impl Body {
             let text = format!("the upstream sent nothing for {}", humantime(self.limits.gap));
             Error::new(Code::UpstreamTimeout, text)
         };
+        self.window.get_or_insert_with(|| (Instant::now(), 0));
         let chunk = tokio::time::timeout(self.limits.gap, self.response.chunk()).await;
         let Some(chunk) = chunk.map_err(waited)?.map_err(|e| failed(&e))? else {
             return Ok(None);
@@ -228,14 +229,14 @@ impl Body {
     }
 
     fn check_rate(&mut self, bytes: u64) -> Result<()> {
-        let (since, sum) = &mut self.window;
+        let (since, sum) = self.window.get_or_insert_with(|| (Instant::now(), 0));
         *sum += bytes;
         let elapsed = since.elapsed();
         if elapsed < RATE_WINDOW {
             return Ok(());
         }
         let rate = (*sum as f64 / elapsed.as_secs_f64()) as u64;
-        self.window = (Instant::now(), 0);
+        self.window = Some((Instant::now(), 0));
         if rate < self.limits.min_rate {
             let text = format!("the upstream sends {rate} bytes a second, below upstream.min_rate");
             return Err(Error::new(Code::UpstreamTimeout, text));
@@ -245,7 +246,8 @@ impl Body {
 }
 
 fn too_large(limit: u64) -> Error {
-    let text = format!("the upstream's file is larger than {}", bytesize::ByteSize(limit));
+    let text =
+        format!("the upstream's file is larger than {}", bytesize::ByteSize(limit).display().si());
     Error::new(Code::UpstreamTooLarge, text)
 }
 
