@@ -45,6 +45,14 @@ pub struct Claims {
     pub exp: i64,
 }
 
+/// What is signed: an identifier makes every token a new one, also within a second.
+#[derive(Serialize)]
+struct Signed<'a> {
+    #[serde(flatten)]
+    claims: &'a Claims,
+    jti: String,
+}
+
 /// The handshakes and the signing keys of one process.
 pub struct Access {
     secrets: RwLock<Secrets>,
@@ -91,7 +99,8 @@ impl Keys {
         let failed = || Error::new(Code::Internal, "a token could not be signed");
         let key = self.0.first().ok_or_else(failed)?;
         let header = Header { kid: Some(key.id.clone()), ..Header::new(Algorithm::HS256) };
-        jsonwebtoken::encode(&header, claims, &key.sign).map_err(|_| failed())
+        let claims = Signed { claims, jti: hex::encode(rand::random::<[u8; 8]>()) };
+        jsonwebtoken::encode(&header, &claims, &key.sign).map_err(|_| failed())
     }
 
     /// The claims of a token whose signature holds, whether its time has come or not.
@@ -287,6 +296,7 @@ mod tests {
         let (access, rid) = (access(&[NEW]), Uuid::new_v4());
         let token = access.sign(rid, now() + 10).unwrap();
         assert_eq!(access.check_token(Some(&token), rid).unwrap(), now() + 10);
+        assert_ne!(access.sign(rid, now() + 10).unwrap(), token, "each is a new one");
         assert_eq!(code(access.check_token(Some(&token), Uuid::new_v4())), Code::TokenInvalid);
         assert_eq!(code(access.check_token(None, rid)), Code::TokenMissing);
         let expired = access.sign(rid, now()).unwrap();
