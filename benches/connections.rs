@@ -1,16 +1,21 @@
 //! Connections: what a player notices of others who hold connections and do nothing with them.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
+    load::processor_seconds,
     memory::get,
     report::{Report, Target, Unit, ms, percentile},
     song::{ID, Song, setup},
-    support::{Connection, Grant, Player},
+    support::{Broker, Connection, Grant, Player, until},
 };
 
 pub const ABOUT: &str = "a player's 80 kB segment, 2000 times in a row on one connection: p99 with 500 connections that have sent half a \
-    request's head and 100 that have asked for a segment of 80 kB a hundred times and read nothing; in turns with p99 without them";
+    request's head and 100 that have asked for a segment of 80 kB a hundred times and read nothing, once the broker has come to rest with them; in turns with p99 without them";
 
 /// Requests of the player in one turn. All of them fit well into `limits.header`.
 const REQUESTS: usize = 2000;
@@ -33,12 +38,22 @@ pub fn run(report: &mut Report, runs: usize) {
             .map(|_| half(address))
             .chain((0..DEAF).map(|_| deaf(address, &grant)))
             .collect();
+        // Until their sockets are full, those who never read are served like others.
+        until("the broker rests", || is_at_rest(&broker));
         beside.push(p99(address, &grant));
         drop(crowd);
+        until("the broker rests", || is_at_rest(&broker));
         alone.push(p99(address, &grant));
     }
     let what = "p99 of a segment beside 500 half heads and 100 who never read, and without them";
     report.ratio(what, Unit::Ms, &beside, &alone, Target::Shown);
+}
+
+/// Whether it takes no processor to speak of for a tenth of a second.
+fn is_at_rest(broker: &Broker) -> bool {
+    let before = processor_seconds(broker.pid());
+    thread::sleep(Duration::from_millis(100));
+    processor_seconds(broker.pid()) - before < 0.015
 }
 
 fn segment(address: SocketAddr, grant: &Grant) -> String {

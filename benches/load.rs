@@ -63,7 +63,7 @@ pub fn cost(pid: i32, url: &str, headers: &[(&str, &str)]) -> (f64, Load) {
 }
 
 /// Seconds of processor, its own and the system's, that a process and those below it have taken so far (proc(5)).
-fn processor_seconds(pid: i32) -> f64 {
+pub fn processor_seconds(pid: i32) -> f64 {
     let below = descendants(pid).into_iter().map(|process| process.pid);
     let ticks: u64 = below.chain([pid]).map(ticks).sum();
     ticks as f64 / ticks_per_second()

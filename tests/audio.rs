@@ -288,10 +288,14 @@ fn every_format_at_every_length() {
     }
     broker.kill9();
     broker.restart();
-    all.iter().for_each(|served| served.fetch_again(&broker));
+    for served in &all {
+        served.fetch_again(&broker);
+    }
     assert_eq!(broker.terminate().code(), Some(0));
     broker.restart();
-    all.iter().for_each(|served| served.fetch_again(&broker));
+    for served in &all {
+        served.fetch_again(&broker);
+    }
 }
 
 #[test]

@@ -216,18 +216,42 @@ const BAD: &[(&str, &[u16])] = &[
     ("GET http://evil/api/health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", &[200, 400]),
     ("\r\n\r\nGET /api/health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", &[200]),
     ("GET /api/health HTTP/1.0\r\n\r\n", &[200]),
-    ("POST /api/token HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n12345", &[400]),
+    (
+        "POST /api/token HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n12345",
+        &[400],
+    ),
     ("POST /api/token HTTP/1.1\r\nhost: a\r\ncontent-length: -5\r\n\r\n12345", &[400]),
     ("POST /api/token HTTP/1.1\r\nhost: a\r\ncontent-length: +5\r\n\r\n12345", &[400]),
-    ("POST /api/token HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999999999999999\r\n\r\n1", &[400]),
+    (
+        "POST /api/token HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999999999999999\r\n\r\n1",
+        &[400],
+    ),
     ("POST /api/token HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999\r\n\r\n1", &[413]),
-    ("POST /api/token HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n", &[400]),
+    (
+        "POST /api/token HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        &[400],
+    ),
     ("POST /api/token HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", &[400]),
-    ("POST /api/token HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", &[400, 422]),
-    ("POST /api/token HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\nzz\r\n", &[422]),
-    ("POST /api/token HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\nffffffffffffffffff\r\n", &[422]),
-    ("POST /api/token HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n0\r\n\r\n", &[400, 422]),
-    ("POST /api/token HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}", &[401]),
+    (
+        "POST /api/token HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        &[400, 422],
+    ),
+    (
+        "POST /api/token HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\nzz\r\n",
+        &[422],
+    ),
+    (
+        "POST /api/token HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\nffffffffffffffffff\r\n",
+        &[422],
+    ),
+    (
+        "POST /api/token HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n0\r\n\r\n",
+        &[400, 422],
+    ),
+    (
+        "POST /api/token HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}",
+        &[401],
+    ),
 ];
 
 #[test]

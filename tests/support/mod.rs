@@ -19,6 +19,7 @@ pub mod setup;
 pub mod signal;
 pub mod token;
 pub mod upstream;
+pub mod wire;
 
 use std::{
     thread,
