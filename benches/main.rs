@@ -62,10 +62,10 @@ impl Choice {
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--runs" => {
-                    choice.runs = arguments.next()?.parse().ok().filter(|runs| *runs > 0)?
+                    choice.runs = arguments.next()?.parse().ok().filter(|runs| *runs > 0)?;
                 }
                 name if BENCHES.iter().any(|bench| bench.name == name) => {
-                    choice.names.push(argument)
+                    choice.names.push(argument);
                 }
                 _ => return None,
             }

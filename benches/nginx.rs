@@ -114,7 +114,7 @@ http {{
     /// A link to a file that holds for an hour.
     pub fn link(&self, name: &str) -> String {
         let end = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970")
-            + Duration::from_secs(3600);
+            + Duration::from_hours(1);
         let (uri, expires) = (format!("/hls/{name}"), end.as_secs());
         // As nginx's own documentation makes it.
         let recipe = "printf %s \"$0\" | openssl md5 -binary | openssl base64 | tr +/ -_ | tr -d =";

@@ -211,23 +211,24 @@ fn many_jobs_leave_no_descriptor_and_no_thread() {
     let upstream = Upstream::start();
     let (odd, even) =
         (Clip::noise(Format::Wav, 1.0).rate(22_050).bytes(), Clip::noise(Format::Wav, 1.0).bytes());
-    for n in 0..20 {
-        upstream.audio(&n.to_string(), if n % 2 == 0 { &even } else { &odd });
+    for n in 0..60_usize {
+        upstream.audio(&n.to_string(), if n.is_multiple_of(2) { &even } else { &odd });
     }
     let script = "case $* in *'-ar 22050'*) kill -ABRT $$;; esac\nexec {real} \"$@\"";
     let broker = setup(&upstream, script).with("packager.stall", "20s").start();
     let run = |n: usize| {
         let grant = broker.token(&n.to_string());
         let status = Player::new(&broker, &grant).get("a0-0.m4s").status;
-        assert_eq!(status, if n % 2 == 0 { 200 } else { 502 });
+        assert_eq!(status, if n.is_multiple_of(2) { 200 } else { 502 });
         broker.revoke(&grant.rid).expect(204);
     };
     (0..10).for_each(run);
     until("processes are reaped", || broker.children().is_empty());
     let before = (open_files(broker.pid()), threads(broker.pid()));
-    (10..20).for_each(run);
+    (10..60).for_each(run);
     assert_clean(&broker);
+    // The pool of blocking threads breathes by a few; 50 jobs that left something behind would show as 25 or more.
     until("descriptors are closed and threads have ended", || {
-        open_files(broker.pid()) <= before.0 && threads(broker.pid()) <= before.1
+        open_files(broker.pid()) <= before.0 + 8 && threads(broker.pid()) <= before.1 + 8
     });
 }

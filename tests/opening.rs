@@ -2,7 +2,6 @@
 
 mod support;
 
-
 use nix::sys::signal::Signal;
 use support::{
     Broker, Grant, Player, decode,

@@ -330,7 +330,9 @@ fn the_hangup_signal_reads_secrets_and_limits_again() {
     let (good, bad) = ("were read again", "were not read again");
     let secrets = ["first-secret-of-32-bytes-or-so-01", "second-secret-of-32-bytes-or-so-2"];
     let broker = setup(&upstream).with("token.secret", secrets[0]).start();
-    secrets.iter().for_each(|secret| broker.keep_secret(secret));
+    for secret in secrets {
+        broker.keep_secret(secret);
+    }
     let old = broker.token("a");
     let ask = |handshake: &str| {
         broker.post_json("/api/token", &json!({ "handshake": handshake, "qid": "a" }))

@@ -6,8 +6,8 @@ use std::thread;
 
 use serde_json::Value;
 use support::{
-    Answer, Broker, Clip, File, Format, Gate, Player, Setup, Upstream, media, player::Track,
-    until, upstream::Nowhere,
+    Answer, Broker, Clip, File, Format, Gate, Player, Setup, Upstream, media, player::Track, until,
+    upstream::Nowhere,
 };
 
 fn wav(seconds: f64) -> Vec<u8> {

@@ -4,7 +4,7 @@ use std::{future::pending, net::SocketAddr, process::ExitCode, sync::Arc, time::
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
@@ -18,6 +18,9 @@ use crate::{
 
 /// How often streams that have ended are forgotten.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// Connections that may wait to be accepted. tokio's own 128 made a crowd of 500 lose SYNs, and come back a second later.
+const BACKLOG: u32 = 4096;
 
 /// How long blocking work may take to end after everything else has.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -51,7 +54,7 @@ async fn serve(
     companion: impl AsyncFnOnce(Arc<Settings>, SocketAddr) -> Error,
 ) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let listeners = bind(&settings).await?;
+    let listeners = bind(&settings)?;
     let api = listeners.api.as_ref().unwrap_or(&listeners.main);
     let api = api.local_addr().map_err(|e| Error::io("asking a socket for its address", &e))?;
     let (house, watchdog) = House::open(&settings).await?;
@@ -98,20 +101,23 @@ async fn serve(
 }
 
 /// Sockets first: a port that is taken is told before anything on disk is touched.
-async fn bind(settings: &Settings) -> Result<Listeners> {
-    let main = listen(SocketAddr::new(settings.host, settings.port)).await?;
-    let optional = async |address: Option<SocketAddr>| match address {
-        Some(address) => listen(address).await.map(Some),
-        None => Ok(None),
-    };
-    let api = optional(settings.listen.api).await?;
-    let metrics = optional(settings.listen.metrics).await?;
+fn bind(settings: &Settings) -> Result<Listeners> {
+    let main = listen(SocketAddr::new(settings.host, settings.port))?;
+    let api = settings.listen.api.map(listen).transpose()?;
+    let metrics = settings.listen.metrics.map(listen).transpose()?;
     Ok(Listeners { main, api, metrics })
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener> {
+fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let open = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As TcpListener::bind does: a restart must not wait for the connections of the last run to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
     let taken = |e| Error::new(Code::Unavailable, format!("cannot listen on {address}: {e}"));
-    TcpListener::bind(address).await.map_err(taken)
+    open().map_err(taken)
 }
 
 fn announce(listeners: &Listeners) {

@@ -32,7 +32,7 @@ const BITS_PER_SAMPLE: u32 = 4;
 /// within half again of what its rate control aims at, and at most 1 / 0.9^4 = 1.5242 times what the bit rate gives it, is
 /// taken. At [`BITS_PER_SAMPLE`] that makes 6243 bits, then the end mark and up to a whole byte. No lower bound holds: of
 /// 12 sounds at 5 rates and 4 bit rates, silence and noise in turn had single frames of 6144 bits at a nominal 2048 and of
-/// 6248 at 4096, and whole seconds of mono at 70 to 90 % of the cap: 5.8 times the bit rate asked for at 44.1 kHz and
+/// 6248 at 4096, and whole seconds of mono at 70 to 93 % of the cap: 5.8 times the bit rate asked for at 44.1 kHz and
 /// 32 kbit/s, 3.3 times at 64 kbit/s. (Stereo stays below 1.5 times over any second; a jingle is shorter than that.)
 const MOST_BYTES: u64 = 782;
 
@@ -124,7 +124,7 @@ impl Audio {
     /// BANDWIDTH and AVERAGE-BANDWIDTH in bits a second when wrapped in `container`, whose overhead is in both.
     ///
     /// The first is what the encoder cannot exceed in any segment ([`MOST_BYTES`]). The second takes the bit rate at its
-    /// word. Measured: noise, music and stereo speech come within 5 % of it at 128 kbit/s, mono speech up to 15 % above it,
+    /// word. Measured: noise, music and stereo speech come within 8 % of it at 128 kbit/s, mono speech up to 15 % above it,
     /// silence far below.
     pub fn bandwidth(&self, container: config::Container) -> (u64, u64) {
         let rate = u64::from(self.config.rate());

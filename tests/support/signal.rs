@@ -37,8 +37,7 @@ pub fn lags(source: &Pcm, heard: &Pcm, every: usize) -> Vec<Option<isize>> {
     .collect()
 }
 
-/// The lag at each of these places, searched around `near` only and at once for all: 0 samples of reach to spare, so that
-/// anything but `near` is either one sample beside it or None.
+/// The lag at each of these places, searched within one sample of `near`: what lies elsewhere is None.
 pub fn lags_at(source: &Pcm, heard: &Pcm, places: &[usize], near: isize) -> Vec<Option<isize>> {
     assert_eq!(source.rate, heard.rate, "resample the source first: decode::pcm_as");
     let (source, heard) = (source.mono(), heard.mono());

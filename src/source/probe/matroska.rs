@@ -1,12 +1,12 @@
 //! Matroska and `WebM` (RFC 8794, RFC 9559).
 //!
-//! Told by the header if there is a Duration and nothing but audio, within 1024 samples; else by the end, by a walk over
-//! all blocks of the first audio track.
+//! Told by the end, by a walk over all blocks of the first audio track: a Duration counts what its muxer liked to count, and
+//! was measured to be more than 1024 samples beside what is decoded.
 
 use super::{
     Codec, Container, Facts, Input, Splice, Stop, aac,
     flac::{self, StreamInfo},
-    input::{Scan, array, be16},
+    input::{Scan, array},
     mpeg, opus, unsupported, vorbis,
 };
 
@@ -20,11 +20,8 @@ const HEADER: u64 = 16 * 1024 * 1024;
 const BLOCK_HEAD: usize = 64;
 
 const SEGMENT: u32 = 0x1853_8067;
-const INFO: u32 = 0x1549_a966;
-const SCALE: u32 = 0x002a_d7b1;
 const TRACKS: u32 = 0x1654_ae6b;
 const CLUSTER: u32 = 0x1f43_b675;
-const TIMESTAMP: u32 = 0xe7;
 const GROUP: u32 = 0xa0;
 const BLOCK: u32 = 0xa1;
 const SIMPLE: u32 = 0xa3;
@@ -35,48 +32,29 @@ pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
     let undetermined = Stop::Undetermined(Container::Matroska);
     let mut scan = Scan::new(*input);
     let mut at = 0;
-    let (mut info, mut tracks, mut cut) = (None, None, false);
+    let mut track = None;
     for _ in 0..ELEMENTS {
         let Some(element) = Element::at(&mut scan, at)? else {
             break;
         };
         at = match element.id {
-            SEGMENT => {
-                cut |= element.size.is_some()
-                    && input.total().is_some_and(|total| element.end() > total);
-                element.body
-            }
+            SEGMENT => element.body,
             CLUSTER => break,
-            INFO | TRACKS if element.size.is_none_or(|size| size > HEADER) => {
+            TRACKS if element.size.is_none_or(|size| size > HEADER) => {
                 return Err(undetermined);
             }
-            INFO => {
-                info = Some(Info::read(&input.bytes(element.body, element.length())?));
-                element.end()
-            }
             TRACKS => {
-                tracks = Some(Tracks::read(&input.bytes(element.body, element.length())?)?);
+                track = Some(Track::first(&input.bytes(element.body, element.length())?)?);
                 element.end()
             }
             _ if element.size.is_none() => return Err(undetermined),
             _ => element.end(),
         };
     }
-    let (Some(info), Some(tracks)) = (info, tracks) else {
-        // The tracks may stand behind the clusters.
-        input.end()?;
-        return Err(undetermined);
-    };
-    let track = &tracks.audio;
-    let told = info.duration.filter(|_| tracks.alone && !cut);
-    let samples = match told {
-        Some(ticks) => {
-            let start = first_time(&mut scan, at, track.number)?.unwrap_or(0);
-            let nanoseconds = (ticks - start as f64) * info.scale as f64 - track.delay as f64;
-            (nanoseconds * f64::from(track.rate) / 1e9).round().max(0.0) as u64
-        }
-        None => Blocks::default().count(input, at, track)?.ok_or(undetermined)?,
-    };
+    // The tracks may stand behind the clusters.
+    input.end()?;
+    let track = track.ok_or_else(|| undetermined.clone())?;
+    let samples = Blocks::default().count(input, at, &track)?.ok_or(undetermined)?;
     Ok(Facts {
         container: Container::Matroska,
         codec: track.codec.clone(),
@@ -86,35 +64,6 @@ pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
         pipe: true,
         splice: Splice::Decode,
     })
-}
-
-/// The time in ticks at which the first block of a track starts; `at` is that of the first cluster.
-fn first_time(scan: &mut Scan<'_>, mut at: u64, number: u64) -> Result<Option<i64>, Stop> {
-    let mut cluster = 0;
-    for _ in 0..ELEMENTS {
-        let Some(element) = Element::at(scan, at)? else {
-            break;
-        };
-        at = match element.id {
-            CLUSTER | GROUP => element.body,
-            _ if element.size.is_none() => break,
-            _ => element.end(),
-        };
-        let head = scan.some(element.body, element.length().min(16))?;
-        match element.id {
-            TIMESTAMP => cluster = i64::try_from(unsigned(head)).unwrap_or(0),
-            SIMPLE | BLOCK => {
-                if let Some((Some(found), width)) = vint(head)
-                    && found == number
-                {
-                    return Ok(be16(head, width)
-                        .map(|time| cluster.saturating_add(i64::from(time.cast_signed()))));
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(None)
 }
 
 /// The head of an element.
@@ -194,55 +143,6 @@ fn float(body: &[u8]) -> Option<f64> {
     }
 }
 
-/// The Info element.
-struct Info {
-    /// Nanoseconds a tick.
-    scale: u64,
-    /// Ticks.
-    duration: Option<f64>,
-}
-
-impl Info {
-    fn read(body: &[u8]) -> Self {
-        let mut info = Self { scale: 1_000_000, duration: None };
-        for (id, body) in elements(body) {
-            match id {
-                SCALE => info.scale = unsigned(body).max(1),
-                0x4489 => {
-                    info.duration = float(body).filter(|ticks| ticks.is_finite() && *ticks > 0.0);
-                }
-                _ => {}
-            }
-        }
-        info
-    }
-}
-
-/// The tracks: the first audio track, and whether there are others.
-struct Tracks {
-    audio: Track,
-    alone: bool,
-}
-
-impl Tracks {
-    fn read(body: &[u8]) -> Result<Self, Stop> {
-        let entries = || elements(body).filter(|(id, _)| *id == 0xae).map(|(_, entry)| entry);
-        let kind = |entry| {
-            elements(entry).find(|(id, _)| *id == 0x83).map_or(0, |(_, body)| unsigned(body))
-        };
-        let Some(entry) = entries().find(|entry| kind(entry) == 2) else {
-            let video = entries().any(|entry| kind(entry) == 1);
-            let found = if video {
-                "video without an audio track"
-            } else {
-                "Matroska without an audio track"
-            };
-            return Err(unsupported(found));
-        };
-        Ok(Self { audio: Track::read(entry)?, alone: entries().count() == 1 })
-    }
-}
-
 /// The first audio track.
 struct Track {
     number: u64,
@@ -268,6 +168,21 @@ enum Length {
 }
 
 impl Track {
+    /// The first audio track of a Tracks element.
+    fn first(tracks: &[u8]) -> Result<Self, Stop> {
+        let entries = || elements(tracks).filter(|(id, _)| *id == 0xae).map(|(_, entry)| entry);
+        let kind = |entry| {
+            elements(entry).find(|(id, _)| *id == 0x83).map_or(0, |(_, body)| unsigned(body))
+        };
+        if let Some(entry) = entries().find(|entry| kind(entry) == 2) {
+            return Self::read(entry);
+        }
+        let video = entries().any(|entry| kind(entry) == 1);
+        let found =
+            if video { "video without an audio track" } else { "Matroska without an audio track" };
+        Err(unsupported(found))
+    }
+
     fn read(entry: &[u8]) -> Result<Self, Stop> {
         let (mut number, mut delay, mut id, mut private) = (0, 0, "", &[][..]);
         let (mut rate, mut output, mut channels, mut bits) = (8_000.0, None, 1, 16);

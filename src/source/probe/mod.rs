@@ -4,7 +4,7 @@
 //! for what [`Stop`] asks for, and runs it again from scratch. Two classes:
 //!
 //! - *told by the header*: WAV, AIFF, FLAC with a total, MP3 whose Xing or VBRI frame agrees with Content-Length, MP4 with
-//!   `moov` first, audio-only Matroska with a Duration;
+//!   `moov` first;
 //! - *told by the end*: everything else, and everything of unknown size. [`Stop::Whole`] until the source is whole.
 //!
 //! The numbers are those of ffmpeg 5.1 as it decodes track `0:a:0`, measured against it: encoder delay, padding and edit
@@ -170,7 +170,7 @@ pub struct Facts {
     pub rate: u32,
     /// Channels of the decoded audio.
     pub channels: u16,
-    /// Samples per channel that ffmpeg decodes, at `rate`. Exact, but for Matroska with a Duration: within 1024.
+    /// Samples per channel that ffmpeg decodes, at `rate`. Exact.
     pub samples: u64,
     /// Whether ffmpeg can decode it from a pipe while it is still arriving. The same samples come out, but for MP3 with
     /// LAME's gap: from a pipe, ffmpeg leaves the padding on the end.
