@@ -92,18 +92,6 @@ pub struct Broker {
     /// Life of a token, and of a stream that was not made with a batch.
     expiry: Duration,
     draining: AtomicBool,
-    pressure: Arc<Pressure>,
-}
-
-/// Whether the disk takes new work; the watchdog says so.
-#[derive(Debug, Default)]
-pub struct Pressure(AtomicBool);
-
-impl Pressure {
-    /// New work is refused from now on, or taken again.
-    pub fn set(&self, high: bool) {
-        self.0.store(high, Relaxed);
-    }
 }
 
 impl Broker {
@@ -113,11 +101,10 @@ impl Broker {
         sources: Arc<Sources>,
         packager: Arc<Packager>,
         streams: Arc<Streams>,
-        pressure: Arc<Pressure>,
         expiry: Duration,
     ) -> Arc<Self> {
         let draining = AtomicBool::new(false);
-        Arc::new(Self { access, sources, packager, streams, expiry, draining, pressure })
+        Arc::new(Self { access, sources, packager, streams, expiry, draining })
     }
 
     /// Compares a handshake, counting failures per address.
@@ -134,7 +121,7 @@ impl Broker {
     /// As the upstream table of the wire contract says.
     pub async fn token(&self, qid: &str) -> Result<Grant> {
         let qid = Qid::parse(qid)?;
-        self.ready()?;
+        self.refuse_while_draining()?;
         let (lease, warnings) = self.open(&qid).await?;
         let end = end_of(self.expiry);
         let streams = self.streams.add(vec![lease], None, end).await?;
@@ -149,7 +136,7 @@ impl Broker {
     /// could be prepared, or not all of a strict one.
     pub async fn batch(&self, qids: Vec<String>, expiry: Duration, strict: bool) -> Result<Batch> {
         let parsed: Vec<_> = qids.iter().map(|qid| Qid::parse(qid)).collect::<Result<_>>()?;
-        self.ready()?;
+        self.refuse_while_draining()?;
         let distinct: HashSet<_> = parsed.iter().collect();
         if distinct.len() > self.sources.limit() {
             let (asked, limit) = (distinct.len(), self.sources.limit());
@@ -233,14 +220,13 @@ impl Broker {
     /// # Errors
     /// [`Code::Busy`], saying why not.
     pub fn ready(&self) -> Result<()> {
+        self.refuse_while_draining()?;
+        self.packager.ready()
+    }
+
+    fn refuse_while_draining(&self) -> Result<()> {
         if self.draining.load(Relaxed) {
             return Err(Error::busy("the broker is about to end", RETRY));
-        }
-        if self.pressure.0.load(Relaxed) {
-            return Err(Error::busy("the disk is full and nothing on it can be evicted", RETRY));
-        }
-        if !self.packager.can_encode() {
-            return Err(Error::busy("ffmpeg is not there any more", RETRY));
         }
         Ok(())
     }

@@ -11,7 +11,6 @@ use std::{
 };
 
 use crate::{
-    broker::Pressure,
     config::Killsize,
     disk::{self, Usage},
     error::{Code, Error, Result},
@@ -34,7 +33,6 @@ pub struct Watchdog {
     enabled: bool,
     packager: Arc<Packager>,
     sources: Arc<Sources>,
-    pressure: Arc<Pressure>,
     metrics: Arc<Metrics>,
 }
 
@@ -43,6 +41,8 @@ struct Watched {
     key: &'static str,
     path: PathBuf,
     limit: u64,
+    /// Bytes beyond which the process ends: the limit, or more while it holds what was too much at the start.
+    end: u64,
     usage: Usage,
 }
 
@@ -63,11 +63,12 @@ impl Watchdog {
         killsize: &Killsize,
         packager: Arc<Packager>,
         sources: Arc<Sources>,
-        pressure: Arc<Pressure>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let watched =
-            |place, key, path, limit| Watched { place, key, path, limit, usage: Usage::default() };
+        let watched = |place, key, path, limit| {
+            let usage = Usage::default();
+            Watched { place, key, path, limit, end: limit, usage }
+        };
         Self {
             tempdir: watched("tempdir", "cache.killsize.tempdir", paths.tempdir, killsize.tempdir),
             packages: watched("static", "cache.killsize.static", paths.packages, killsize.packages),
@@ -75,7 +76,6 @@ impl Watchdog {
             enabled: killsize.enabled,
             packager,
             sources,
-            pressure,
             metrics,
         }
     }
@@ -103,19 +103,21 @@ impl Watchdog {
         }
     }
 
-    /// The look before anybody is served. What an earlier run left has been evicted by then as far as that goes, so what is
-    /// too much now will be too much after every restart: this is for a person to settle, not for a supervisor.
+    /// The look before anybody is served: evicts what an earlier run left, as far as that goes.
     ///
-    /// # Errors
-    /// [`Code::Config`] when a limit is exceeded, naming the directory and the largest thing in it.
-    pub fn look_first(&mut self) -> Result<()> {
-        self.look().map_err(|_| {
-            let over = [&mut self.tempdir, &mut self.packages].into_iter().filter_map(|watched| {
-                let bytes = watched.measure();
-                (bytes > watched.limit).then(|| watched.advice(bytes))
-            });
-            Error::new(Code::Config, over.collect::<Vec<_>>().join("; "))
-        })
+    /// What is too much even then would be too much after every restart, and a supervisor would restart for ever. So it is
+    /// told and tolerated: nothing new is packaged, streams play on, and the process ends only if there comes to be more.
+    pub fn look_first(&mut self) {
+        if self.look().is_ok() {
+            return;
+        }
+        for watched in [&mut self.tempdir, &mut self.packages] {
+            let bytes = watched.measure();
+            if bytes > watched.limit {
+                watched.end = bytes.saturating_add(watched.limit / 10);
+                tracing::error!("{}", watched.advice(bytes));
+            }
+        }
     }
 
     /// One look, blocking: measures, evicts, judges.
@@ -135,14 +137,14 @@ impl Watchdog {
             }
         }
         let still_full = full && is_full(&self.packages.path);
-        self.pressure.set(still_full || (self.enabled && packages > bound));
+        self.packager.set_full(still_full || (self.enabled && packages > bound));
         self.packager.release_unused();
         self.report(temp, packages);
         if !self.enabled {
             return Ok(());
         }
         let exceeded = |watched: &Watched, bytes: u64| {
-            (bytes > watched.limit).then(|| {
+            (bytes > watched.end).then(|| {
                 let (key, limit) = (watched.key, si(watched.limit));
                 format!("{} holds {}, {key} is {limit}", watched.place, si(bytes))
             })
@@ -204,7 +206,7 @@ impl Watched {
         };
         format!(
             "{key}: {limit} is less than the {bytes} in {path}{largest} that cannot be evicted; \
-             remove what does not belong there, or raise the limit"
+             no new package is made until what does not belong there is removed, or the limit is raised"
         )
     }
 
@@ -224,9 +226,13 @@ impl Watched {
 
     fn measure(&mut self) -> u64 {
         let path: &Path = &self.path;
-        self.usage.measure(path).unwrap_or_else(|error| {
+        let bytes = self.usage.measure(path).unwrap_or_else(|error| {
             tracing::warn!(%error, key = self.key, "a directory cannot be measured");
             0
-        })
+        });
+        if bytes <= self.limit {
+            self.end = self.limit;
+        }
+        bytes
     }
 }

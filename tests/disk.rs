@@ -137,20 +137,25 @@ fn a_stranger_beyond_the_limit_ends_it_and_does_not_make_it_loop() {
         "{said:?}"
     );
 
-    // Whoever starts it again gets a clear no, of the kind that a supervisor does not try again.
-    for _ in 0..2 {
-        let ended = broker.run(&["serve"]);
-        assert_eq!(ended.code, Some(78), "{ended:?}");
-        let line = ended.stderr.lines().find(|line| line.contains("hls-broker: "));
-        let line = line.expect("a line for the operator");
-        for part in ["cache.killsize.static", "5.0 MB", "stranger (6.0 MB)", "remove"] {
-            assert!(line.contains(part), "no {part:?} in {line}");
-        }
-    }
-    fs::remove_file(broker.dir("static").join("stranger")).expect("it is there");
+    // A supervisor starts it again: it lives, plays, takes nothing new, and says what to do.
     broker.restart();
+    let line = broker.wait_log("cannot be evicted");
+    for part in ["cache.killsize.static", "5.0 MB", "stranger (6.0 MB)", "removed"] {
+        assert!(line.contains(part), "no {part:?} in {line}");
+    }
+    broker.ask("1").expect_error(503, "busy");
+    broker.get("/api/ready", &[]).expect(503);
     Player::new(&broker, &hung).get("a0.m3u8").expect(200);
+
+    // It still ends when there comes to be more.
+    fs::write(broker.dir("static").join("another"), vec![1; 2_000_000]).expect("a file");
+    assert_eq!(broker.wait().code(), Some(75));
+    for stranger in ["stranger", "another"] {
+        fs::remove_file(broker.dir("static").join(stranger)).expect("it is there");
+    }
+    broker.restart();
     assert!(!had.segments.is_empty());
+    broker.ask("1").expect(201);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{collections::HashSet, path::Path, sync::Arc};
 use super::token::keys;
 use crate::{
     access::Access,
-    broker::{Broker, Pressure},
+    broker::Broker,
     config::Settings,
     disk::{Directory, Room},
     error::Result,
@@ -87,7 +87,6 @@ impl House {
         sources.sweep();
         streams.restore(rows, &packager);
 
-        let pressure = Arc::new(Pressure::default());
         let paths =
             Paths { tempdir: path(&temp), packages: path(&packages), cache: path(&sources_dir) };
         let mut watchdog = Watchdog::new(
@@ -95,19 +94,12 @@ impl House {
             &cache.killsize,
             packager.clone(),
             sources.clone(),
-            pressure.clone(),
             metrics.clone(),
         );
-        watchdog.look_first()?;
+        watchdog.look_first();
         packager.resume();
-        let broker = Broker::new(
-            access.clone(),
-            sources,
-            packager.clone(),
-            streams.clone(),
-            pressure,
-            cache.expiry,
-        );
+        let broker =
+            Broker::new(access.clone(), sources, packager.clone(), streams.clone(), cache.expiry);
         let held = vec![sources_dir, temp, packages, state_dir];
         Ok((Self { broker, access, streams, packager, metrics, _held: held }, watchdog))
     }

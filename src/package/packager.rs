@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -57,6 +60,7 @@ pub struct Packager {
     pub(super) packages: Mutex<HashMap<Key, Arc<Package>>>,
     /// What packages may take of the disk; None without a limit.
     pub(super) room: Option<Arc<Room>>,
+    full: AtomicBool,
     choices: Choices,
     pub(super) container: Container,
     pub(super) name: String,
@@ -96,6 +100,7 @@ impl Packager {
             ffmpeg,
             sources,
             packages: Mutex::default(),
+            full: AtomicBool::new(false),
             room: killsize.enabled.then(|| Room::new(killsize.packages)),
             choices: packager.into(),
             container: packager.container,
@@ -134,6 +139,7 @@ impl Packager {
             }
             return Ok(Lease::new(package.clone()));
         }
+        self.ready()?;
         if self.workers.is_full() {
             return Err(Error::busy("too many segments are waited for", RETRY));
         }
@@ -319,9 +325,23 @@ impl Packager {
         ])
     }
 
-    /// Whether there is an ffmpeg to encode with.
-    pub fn can_encode(&self) -> bool {
-        self.ffmpeg.is_there()
+    /// Whether new packages are taken; what is there plays in any case.
+    ///
+    /// # Errors
+    /// [`Code::Busy`], saying why not.
+    pub fn ready(&self) -> Result<()> {
+        if self.full.load(Relaxed) {
+            return Err(Error::busy("the disk is full and nothing on it can be evicted", RETRY));
+        }
+        if !self.ffmpeg.is_there() {
+            return Err(Error::busy("ffmpeg is not there any more", RETRY));
+        }
+        Ok(())
+    }
+
+    /// The disk has no room for new packages from now on, or has again.
+    pub fn set_full(&self, full: bool) {
+        self.full.store(full, Relaxed);
     }
 
     /// Ends all heads; done when their processes are reaped. Those that measure a source end with the runtime.
