@@ -143,7 +143,7 @@ fn a_stranger_beyond_the_limit_ends_it_and_does_not_make_it_loop() {
     for part in ["cache.killsize.static", "5.0 MB", "stranger (6.0 MB)", "removed"] {
         assert!(line.contains(part), "no {part:?} in {line}");
     }
-    broker.ask("1").expect_error(503, "busy");
+    broker.ask("5").expect_error(503, "busy");
     broker.get("/api/ready", &[]).expect(503);
     Player::new(&broker, &hung).get("a0.m3u8").expect(200);
 
