@@ -110,7 +110,7 @@ fn live_streams_that_fill_it_keep_new_ones_out() {
 
 #[test]
 fn a_stranger_beyond_the_limit_ends_it_and_does_not_make_it_loop() {
-    let upstream = upstream(2);
+    let upstream = upstream(3);
     let hangs = "case $1 in -version) exec {real} \"$@\";; esac\n\
                  case $* in *pipe:0*) exec sleep 1000;; esac\nexec {real} \"$@\"";
     let broker = setup(&upstream).start();
@@ -143,7 +143,7 @@ fn a_stranger_beyond_the_limit_ends_it_and_does_not_make_it_loop() {
     for part in ["cache.killsize.static", "5.0 MB", "stranger (6.0 MB)", "removed"] {
         assert!(line.contains(part), "no {part:?} in {line}");
     }
-    broker.ask("5").expect_error(503, "busy");
+    broker.ask("2").expect_error(503, "busy");
     broker.get("/api/ready", &[]).expect(503);
     Player::new(&broker, &hung).get("a0.m3u8").expect(200);
 
