@@ -184,7 +184,6 @@ impl<'a> Head<'a> {
             return Ok(Some(End::Joined));
         }
         self.n += 1;
-        self.control.next.store(self.n, Relaxed);
         if self.n == table.len() {
             return Ok(Some(End::Done));
         }
@@ -207,7 +206,7 @@ impl<'a> Head<'a> {
         let bytes = segment.bytes.len() as u64;
         let kept = self.packager.keep(self.package, file, segment).await;
         match kept {
-            Ok(()) => rendition.publish(self.n, bytes),
+            Ok(()) => rendition.publish(self.n, bytes, self.control),
             Err(_) => rendition.unclaim(self.n),
         }
         kept.map(|()| true)

@@ -267,9 +267,11 @@ impl Rendition {
         }
     }
 
-    /// A claimed segment has been written, with so many bytes.
-    pub fn publish(&self, n: u32, bytes: u64) {
+    /// A claimed segment has been written by `head`, with so many bytes.
+    pub fn publish(&self, n: u32, bytes: u64, head: &Control) {
         let mut state = self.state();
+        // In one go: who saw the segment but not the step would think that the head stops here, and start another.
+        head.next.store(n + 1, Relaxed);
         if let Some(slot @ Slot::Writing) = state.slots.get_mut(n as usize) {
             *slot = Slot::Ready;
             state.missing -= 1;
@@ -388,9 +390,19 @@ mod tests {
     fn a_head_ends_where_another_has_been() {
         let r = rendition();
         assert!(r.claim(2));
-        r.publish(2, 10);
+        r.publish(2, 10, &Control::new(2));
         r.add_head(Control::new(1));
         assert!(coming(&r, 1) && needed(&r, 3));
+    }
+
+    #[test]
+    fn a_head_is_still_on_its_way_once_it_has_published() {
+        let r = rendition();
+        let head = Control::new(1);
+        r.add_head(head.clone());
+        assert!(r.claim(1) && coming(&r, 2));
+        r.publish(1, 10, &head);
+        assert!(r.is_ready(1) && coming(&r, 2) && coming(&r, 3));
     }
 
     #[test]
@@ -401,7 +413,7 @@ mod tests {
         assert!(coming(&r, 1));
         r.unclaim(1);
         assert!(r.claim(1));
-        r.publish(1, 50);
+        r.publish(1, 50, &Control::new(1));
         assert!(r.is_ready(1) && r.bytes() == 150 && !r.claim(1));
         assert!(!r.claim(10_000), "past the end");
     }
