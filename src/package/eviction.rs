@@ -17,6 +17,16 @@ use crate::{
 };
 
 impl Packager {
+    /// Evicts one package if the disk was full when the watchdog looked: somebody may have let go of one since.
+    pub(super) fn make_way(&self, packages: &mut HashMap<Key, Arc<Package>>) {
+        if self.is_full()
+            && let Some(gone) = self.detach_one(packages)
+        {
+            tokio::task::spawn_blocking(move || removed(&gone));
+            self.set_full(false);
+        }
+    }
+
     /// Takes room for a new package, at the cost of packages that nobody plays.
     ///
     /// # Errors

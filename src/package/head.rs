@@ -243,10 +243,14 @@ impl<'a> Head<'a> {
             return Err(failed("seeking gave less than the source holds"));
         }
         if self.frames.is_empty() && !rendition.has_any() {
-            return Err(match self.n {
-                0 => crashed(&exit),
-                _ => failed("nothing has been decoded yet"),
-            });
+            if self.n == 0 {
+                return Err(crashed(&exit));
+            }
+            // The end of the source, or a source that is no good: whether it has a beginning tells.
+            self.control.starved.store(true, Relaxed);
+            let first = self.packager.wait_for(self.package, 0).await;
+            self.control.starved.store(false, Relaxed);
+            first?;
         }
         if missing > ROUNDING && rendition.add_silence(missing) {
             self.packager.metrics.short_sources.inc();

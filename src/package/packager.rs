@@ -139,6 +139,7 @@ impl Packager {
             }
             return Ok(Lease::new(package.clone()));
         }
+        self.make_way(&mut packages);
         self.ready()?;
         if self.workers.is_full() {
             return Err(Error::busy("too many segments are waited for", RETRY));
@@ -330,13 +331,18 @@ impl Packager {
     /// # Errors
     /// [`Code::Busy`], saying why not.
     pub fn ready(&self) -> Result<()> {
-        if self.full.load(Relaxed) {
+        if self.is_full() {
             return Err(Error::busy("the disk is full and nothing on it can be evicted", RETRY));
         }
         if !self.ffmpeg.is_there() {
             return Err(Error::busy("ffmpeg is not there any more", RETRY));
         }
         Ok(())
+    }
+
+    /// Whether the disk had no room for new packages when it was looked at last.
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Relaxed)
     }
 
     /// The disk has no room for new packages from now on, or has again.

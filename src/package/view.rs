@@ -133,7 +133,8 @@ impl Packager {
         self.cached(name, read).await
     }
 
-    async fn wait_for(&self, package: &Arc<Package>, n: u32) -> Result<()> {
+    /// Waits until segment `n` is there.
+    pub(super) async fn wait_for(&self, package: &Arc<Package>, n: u32) -> Result<()> {
         let _waiter = package.audio.wait(n);
         let wait = async {
             loop {
