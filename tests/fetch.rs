@@ -210,7 +210,7 @@ fn without_validators_the_length_tells_versions_apart() {
     let upstream = Upstream::start();
     upstream.audio("a", File::new(wav(1.0)).etag(""));
     let broker = curious(&upstream);
-    broker.token("a");
+    Player::new(&broker, &broker.token("a")).audio();
     token_of_request(&broker, &upstream, 2);
     assert_eq!(broker.ffmpeg_runs(), 1, "the same length is the same source");
     upstream.audio("a", File::new(wav(2.0)).etag(""));
