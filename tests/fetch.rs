@@ -10,25 +10,12 @@ use std::{
 
 use serde_json::json;
 use support::{
-    Answer, Broker, Clip, File, Format, Gate, Grant, Player, Setup, Upstream, media, player::Track,
-    setup::HANDSHAKE, until, upstream::Request,
+    Answer, Broker, Clip, File, Format, Gate, Grant, Player, Upstream, media,
+    setup::HANDSHAKE,
+    until,
+    upstream::Request,
+    wire::{counted as setup, lone as upstream, seconds, wav},
 };
-
-fn wav(seconds: f64) -> Vec<u8> {
-    Clip::noise(Format::Wav, seconds).bytes()
-}
-
-/// An upstream that has "a".
-fn upstream() -> Upstream {
-    let upstream = Upstream::start();
-    upstream.audio("a", wav(1.0));
-    upstream
-}
-
-/// A broker without captions, whose ffmpeg is counted.
-fn setup(upstream: &Upstream) -> Setup {
-    Broker::setup(upstream).without("url.vtt").counted_ffmpeg(r#"exec {real} "$@""#)
-}
 
 /// A broker that asks again whether sources have changed after a second, the shortest there is.
 fn curious(upstream: &Upstream) -> Broker {
@@ -46,10 +33,6 @@ fn token_of_request(broker: &Broker, upstream: &Upstream, hits: usize) -> Grant 
         is_asked
     });
     grant
-}
-
-fn seconds(track: &Track) -> f64 {
-    track.pcm().seconds()
 }
 
 #[test]

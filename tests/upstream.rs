@@ -6,29 +6,10 @@ use std::thread;
 
 use serde_json::Value;
 use support::{
-    Answer, Broker, Clip, File, Format, Gate, Player, Setup, Upstream, media, player::Track, until,
+    Answer, Broker, Clip, File, Format, Gate, Player, Upstream, media, until,
     upstream::Nowhere,
+    wire::{counted as setup, lone as upstream, seconds, wav},
 };
-
-fn wav(seconds: f64) -> Vec<u8> {
-    Clip::noise(Format::Wav, seconds).bytes()
-}
-
-/// An upstream that has "a".
-fn upstream() -> Upstream {
-    let upstream = Upstream::start();
-    upstream.audio("a", wav(1.0));
-    upstream
-}
-
-/// A broker without captions, whose ffmpeg is counted.
-fn setup(upstream: &Upstream) -> Setup {
-    Broker::setup(upstream).without("url.vtt").counted_ffmpeg(r#"exec {real} "$@""#)
-}
-
-fn seconds(track: &Track) -> f64 {
-    track.pcm().seconds()
-}
 
 fn metric(broker: &Broker, name: &str) -> f64 {
     let page = broker.get("/metrics", &[]).expect(200);

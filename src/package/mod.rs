@@ -117,11 +117,6 @@ impl Package {
         &self.source
     }
 
-    /// Seconds of media.
-    pub fn seconds(&self) -> f64 {
-        self.plan.audio.seconds()
-    }
-
     async fn wait_until_live(&self) {
         loop {
             let lively = self.lively.notified();

@@ -1,6 +1,6 @@
 //! What tests of the wire share: an upstream with something to play, and a look at replies and playlists.
 
-use super::{Broker, Clip, Format, Reply, Upstream, http::Headers, media};
+use super::{Broker, Clip, Format, Reply, Setup, Upstream, http::Headers, media, player::Track};
 
 /// Seconds of "a".
 pub const SECONDS: f64 = 4.0;
@@ -27,4 +27,26 @@ pub fn header<'a>(reply: &'a Reply, name: &str) -> &'a str {
 pub fn uris(playlist: &str) -> Vec<&str> {
     let tagged = playlist.split("URI=\"").skip(1).filter_map(|rest| rest.split('"').next());
     tagged.chain(playlist.lines().filter(|line| !line.starts_with('#'))).collect()
+}
+
+/// Noise of this length as WAV.
+pub fn wav(seconds: f64) -> Vec<u8> {
+    Clip::noise(Format::Wav, seconds).bytes()
+}
+
+/// An upstream that has "a", a second long, and no captions.
+pub fn lone() -> Upstream {
+    let upstream = Upstream::start();
+    upstream.audio("a", wav(1.0));
+    upstream
+}
+
+/// A broker without captions, whose ffmpeg is counted.
+pub fn counted(upstream: &Upstream) -> Setup {
+    Broker::setup(upstream).without("url.vtt").counted_ffmpeg(r#"exec {real} "$@""#)
+}
+
+/// How long a track is heard.
+pub fn seconds(track: &Track) -> f64 {
+    track.pcm().seconds()
 }
