@@ -17,10 +17,10 @@ use tokio::{
 use super::{
     Package, Packager,
     adts::{Cutter, Frames},
+    control::Control,
     encoder::{self, Input, PREROLL},
     file::{File, Format},
     fmp4,
-    rendition::Control,
     store::Hot,
 };
 use crate::{

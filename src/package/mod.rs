@@ -6,6 +6,7 @@
 
 pub mod adts;
 pub mod captions;
+mod control;
 mod encoder;
 mod eviction;
 pub mod file;

@@ -4,54 +4,18 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use tokio::sync::{Notify, futures::Notified};
 
-use super::table::SegmentTable;
+use super::{control::Control, table::SegmentTable};
 use crate::error::{Code, Error};
-
-/// What a new head costs before its first segment: a process start and a seek (packaging measurements, sections 2 and 6).
-const START: Duration = Duration::from_millis(200);
-
-/// Seconds of media that a head is always trusted to reach soon enough.
-const NEAR: f64 = 2.0;
-
-/// How many times faster than real time a head is taken to be before it was measured.
-const SPEED: f64 = 40.0;
 
 /// For how long a segment that could not be made is answered with its error.
 const FAILURE_LIFE: Duration = Duration::from_secs(10);
-
-/// One head, as the others see it.
-#[derive(Debug)]
-pub struct Control {
-    /// The segment that it was started for.
-    pub start: u32,
-    /// The segment that it works on.
-    pub next: AtomicU32,
-    /// It waits for bytes of its source, or has nobody to work for: it uses no processor.
-    pub starved: AtomicBool,
-    /// It is to end at the next segment boundary, though never before its first.
-    pub stop: AtomicBool,
-    began: Instant,
-}
-
-impl Control {
-    /// A head for `start` that begins now.
-    pub fn new(start: u32) -> Arc<Self> {
-        Arc::new(Self {
-            start,
-            next: AtomicU32::new(start),
-            starved: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
-            began: Instant::now(),
-        })
-    }
-}
 
 /// What a segment that somebody asks for can expect.
 #[derive(Debug)]
@@ -311,30 +275,10 @@ impl Rendition {
 impl State {
     /// Whether `head` will get to segment `n` before a new head could have made it.
     fn reach(&self, table: &SegmentTable, head: &Control, n: u32) -> bool {
-        let next = head.next.load(Relaxed);
-        if n < next || (head.stop.load(Relaxed) && n > head.start) {
-            return false;
-        }
-        let way = next as usize..n as usize;
-        let blocked = self.slots.get(way).is_none_or(|way| way.contains(&Slot::Ready));
-        !blocked && (n == next || distance(table, next, n) <= head.horizon(table))
+        let way = head.next.load(Relaxed) as usize..n as usize;
+        let is_blocked = |way: &[Slot]| way.contains(&Slot::Ready);
+        head.reaches(table, n) && !self.slots.get(way).is_none_or(is_blocked)
     }
-}
-
-impl Control {
-    /// Seconds of media that it covers in the time that a new head takes to start.
-    fn horizon(&self, table: &SegmentTable) -> f64 {
-        let made = distance(table, self.start, self.next.load(Relaxed));
-        let took = self.began.elapsed().saturating_sub(START / 4).as_secs_f64();
-        let speed = if made > 0.0 && took > 0.0 { made / took } else { SPEED };
-        NEAR.max(speed * START.as_secs_f64())
-    }
-}
-
-/// Seconds of media between the starts of two segments.
-fn distance(table: &SegmentTable, from: u32, to: u32) -> f64 {
-    let start = |n| table.ticks(n).map_or(0, |ticks| ticks.start);
-    start(to).saturating_sub(start(from)) as f64 / f64::from(table.timescale())
 }
 
 /// Somebody who waits for a segment.

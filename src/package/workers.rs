@@ -16,8 +16,9 @@ use tokio::task::AbortHandle;
 
 use super::{
     Package, Packager,
+    control::Control,
     head::{self, End},
-    rendition::{Control, Outlook},
+    rendition::Outlook,
 };
 use crate::{
     error::{Code, Error, Result},
