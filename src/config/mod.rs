@@ -7,6 +7,7 @@
 
 mod check;
 mod choice;
+mod defaults;
 mod keys;
 mod layer;
 mod load;

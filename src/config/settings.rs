@@ -1,4 +1,4 @@
-//! Every setting, its unit and its default. The field names are the keys of `hls.yaml`.
+//! Every setting and its unit, with its default in parentheses. The field names are the keys of `hls.yaml`.
 
 use std::{
     collections::BTreeMap,
@@ -14,16 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     choice::{Container, Format, Level},
     read::{
-        address, base_url, bitrate, cores, networks, number, origins, path, secrets, size, socket,
-        span, switch, text, workers, write_secrets,
+        address, base_url, bitrate, networks, number, origins, path, secrets, size, socket, span,
+        switch, text, workers, write_secrets,
     },
     secret::Secret,
     template::Template,
 };
-
-const KB: u64 = 1_000;
-const MB: u64 = 1_000_000;
-const GB: u64 = 1_000_000_000;
 
 /// Everything that can be configured, valid and complete once [`load`](super::load) has returned it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -332,96 +328,4 @@ fn go_port() -> u16 {
 #[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
 fn display<S: serde::Serializer>(url: &Option<Url>, serializer: S) -> Result<S::Ok, S::Error> {
     url.as_ref().map(Url::as_str).serialize(serializer)
-}
-
-const fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-impl Default for Cache {
-    fn default() -> Self {
-        Self {
-            dir: "./data/cache".into(),
-            size: 100 * MB,
-            limit: 100,
-            tempdir: "./data/temp".into(),
-            packages: "./data/static".into(),
-            expiry: seconds(150),
-            memory: 64 * MB,
-            revalidate: seconds(300),
-            killsize: Killsize::default(),
-        }
-    }
-}
-
-impl Default for Killsize {
-    fn default() -> Self {
-        Self { enabled: true, tempdir: 200 * MB, packages: 512 * MB }
-    }
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self { dir: "./data/state".into() }
-    }
-}
-
-impl Default for Upstream {
-    fn default() -> Self {
-        Self {
-            max_size: 2 * GB,
-            connect_timeout: seconds(3),
-            first_byte_timeout: seconds(5),
-            read_timeout: seconds(10),
-            min_rate: 16 * KB,
-            fetches: 32,
-            wait: seconds(60),
-            redirects: 0,
-            headers: BTreeMap::new(),
-        }
-    }
-}
-
-impl Default for Captions {
-    fn default() -> Self {
-        Self { required: false, name: "English".into(), language: "en".into(), max_size: 2 * MB }
-    }
-}
-
-impl Default for Packager {
-    fn default() -> Self {
-        Self {
-            workers: cores(),
-            queue: 64,
-            bitrate: 128_000,
-            segment: seconds(5),
-            container: Container::Cmaf,
-            ffmpeg: "ffmpeg".into(),
-            memory: GB,
-            stall: seconds(20),
-        }
-    }
-}
-
-impl Default for Cors {
-    fn default() -> Self {
-        Self { origins: vec!["*".into()] }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 8192,
-            bad_handshakes: 20,
-            trusted_proxies: Vec::new(),
-            segment_wait: seconds(30),
-            header: seconds(10),
-            body: seconds(10),
-            idle: seconds(90),
-            write: seconds(60),
-            drain: seconds(20),
-            batch: 256,
-        }
-    }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::{
-    Settings,
+    Settings, Upstream,
     read::cores,
     units::{write_duration, write_size},
 };
@@ -58,8 +58,10 @@ fn misfits(settings: &Settings, warn: &mut impl FnMut(bool, String)) {
     let bytes = |key, value, other, limit, then| {
         differ(key, &write_size(value), other, &write_size(limit), then)
     };
+    // Left at its default it is nobody's promise: who asks for such a source is told then.
+    let chosen = upstream.max_size != Upstream::default().max_size;
     warn(
-        killsize.enabled && upstream.max_size > killsize.tempdir,
+        chosen && killsize.enabled && upstream.max_size > killsize.tempdir,
         bytes(
             "upstream.max_size",
             upstream.max_size,
