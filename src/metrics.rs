@@ -73,6 +73,8 @@ pub struct Metrics {
     pub source_lookups: Family<Outcome, Counter>,
     /// Look-ups of segments, by outcome: `memory`, `disk`, `encoded`.
     pub segment_lookups: Family<Outcome, Counter>,
+    /// The first of these, which nearly all are, found once.
+    pub segments_from_memory: Counter,
     /// Sources and packages evicted, by outcome: `source`, `package`.
     pub evictions: Family<Outcome, Counter>,
     /// Packages whose source ended before its header's promise.
@@ -93,6 +95,7 @@ fn seconds() -> Histogram {
 impl Default for Metrics {
     fn default() -> Self {
         let mut r = Registry::with_prefix("hls_broker");
+        let segment_lookups = Family::<Outcome, Counter>::default();
         let metrics = Self {
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(seconds),
@@ -106,7 +109,9 @@ impl Default for Metrics {
             queue: Gauge::default(),
             fetches: Family::default(),
             source_lookups: Family::default(),
-            segment_lookups: Family::default(),
+            segments_from_memory: segment_lookups
+                .get_or_create_owned(&Outcome { outcome: "memory" }),
+            segment_lookups,
             evictions: Family::default(),
             short_sources: Counter::default(),
             disk_bytes: Family::default(),

@@ -52,7 +52,7 @@ struct Description<S> {
 /// All packages of one process, and what is needed to make them.
 pub struct Packager {
     pub(super) store: Arc<Store>,
-    pub(super) hot: moka::future::Cache<Name, Hot>,
+    pub(super) hot: moka::future::Cache<Name, Hot, foldhash::fast::RandomState>,
     pub(super) captions: moka::future::Cache<Key, Arc<Captions>>,
     pub(super) workers: Workers,
     pub(super) ffmpeg: Ffmpeg,
@@ -91,7 +91,10 @@ impl Packager {
         let packager = &settings.packager;
         Arc::new_cyclic(|own| Self {
             store: Arc::new(store),
-            hot: moka::future::Cache::builder().max_capacity(memory).weigher(weigh).build(),
+            hot: moka::future::Cache::builder()
+                .max_capacity(memory)
+                .weigher(weigh)
+                .build_with_hasher(foldhash::fast::RandomState::default()),
             captions: moka::future::Cache::builder()
                 .max_capacity(memory / 16)
                 .weigher(weigh_captions)
@@ -306,7 +309,7 @@ impl Packager {
         self.create(package).await?;
         let written = self.store.write(package.key, file, segment.bytes.clone()).await;
         written.map_err(|e| disk_full("writing a segment", &e))?;
-        self.hot.insert(Name::new(package.key, file, Container::Cmaf), segment).await;
+        self.hot.insert(Name::new(package.key, file), segment).await;
         Ok(())
     }
 

@@ -42,9 +42,20 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// A file on whose URIs nothing is carried.
-    pub fn new(package: Key, file: File, container: Container) -> Self {
-        Self { package, file, container, carried: String::new() }
+    /// A file that is the same whoever asks.
+    pub fn new(package: Key, file: File) -> Self {
+        Self { package, file, container: Container::Cmaf, carried: String::new() }
+    }
+
+    /// A file as it is for players that want this container, and whose playlists' URIs carry this query.
+    fn of(package: Key, file: File, container: Container, query: Query<'_>) -> Self {
+        match file {
+            File::Index | File::Playlist(_) => {
+                Self { package, file, container, carried: query.to_string() }
+            }
+            File::Segment(_, _, Format::Vtt) => Self { container, ..Self::new(package, file) },
+            _ => Self::new(package, file),
+        }
     }
 
     /// Bytes of what is carried.
@@ -61,26 +72,35 @@ impl Packager {
     /// cannot be made; [`Code::Busy`] when it was waited for too long.
     pub async fn view(&self, package: &Arc<Package>, file: File, query: Query<'_>) -> Result<Hot> {
         let container = query.container.unwrap_or(self.container);
+        let name = Name::of(package.key, file, container, query);
+        if let Some(hot) = self.hot.get(&name).await {
+            if let File::Segment(AUDIO, ..) = file {
+                self.metrics.segments_from_memory.inc();
+            }
+            return Ok(hot);
+        }
+        // Boxed, because every request would pay for the room that only those need whose file is not there.
+        Box::pin(self.make(package, name, query)).await
+    }
+
+    async fn make(&self, package: &Arc<Package>, name: Name, query: Query<'_>) -> Result<Hot> {
+        let (file, container) = (name.file, name.container);
         match file {
             File::Index | File::Playlist(_) => {
-                let name =
-                    Name { carried: query.to_string(), ..Name::new(package.key, file, container) };
                 let make = async { self.playlist(package, file, container, query).map(zipped) };
                 self.cached(name, make).await
             }
             File::Init(AUDIO) => {
                 let make = async { Ok(Hot::new(fmp4::init(package.plan.audio.config))) };
-                self.cached(Name::new(package.key, file, Container::Cmaf), make).await
+                self.cached(name, make).await
             }
             File::Segment(AUDIO, n, _) if n >= package.audio.table().len() => Err(no_such_file()),
             File::Segment(AUDIO, n, Format::M4s) => self.segment(package, n).await,
             File::Segment(AUDIO, n, format) => {
-                let make = self.mux(package, n, format);
-                self.cached(Name::new(package.key, file, Container::Cmaf), make).await
+                self.cached(name, self.mux(package, n, format)).await
             }
             File::Segment(SUBTITLES, n, Format::Vtt) if package.has_captions => {
-                let make = self.caption_segment(package, n, container);
-                self.cached(Name::new(package.key, file, container), make).await
+                self.cached(name, self.caption_segment(package, n, container)).await
             }
             _ => Err(no_such_file()),
         }
@@ -111,12 +131,12 @@ impl Packager {
     /// A segment: from memory, from disk, or once a head has made it.
     async fn segment(&self, package: &Arc<Package>, n: u32) -> Result<Hot> {
         let file = File::Segment(AUDIO, n, Format::M4s);
-        let count = |from| Metrics::count(&self.metrics.segment_lookups, from);
-        let name = Name::new(package.key, file, Container::Cmaf);
+        let name = Name::new(package.key, file);
         if let Some(hot) = self.hot.get(&name).await {
-            count("memory");
+            self.metrics.segments_from_memory.inc();
             return Ok(hot);
         }
+        let count = |from| Metrics::count(&self.metrics.segment_lookups, from);
         if package.audio.is_ready(n) {
             count("disk");
         } else {

@@ -20,34 +20,35 @@ use super::reply::{Reply, refuse};
 /// The reply to GET or HEAD with these headers.
 ///
 /// Reading a file costs no copy of it. HEAD has the body of GET, which the connection leaves out.
-pub fn send(asset: Asset, method: &Method, request: &HeaderMap) -> Reply {
+pub fn send(asset: Asset, method: &Method, request: HeaderMap) -> Reply {
     let varies = asset.gzip.is_some();
     let (body, etag, zipped) = match asset.gzip {
-        Some(gzip) if accepts_gzip(request) => (gzip, zipped(&asset.etag), true),
+        Some(gzip) if accepts_gzip(&request) => (gzip, zipped(&asset.etag), true),
         _ => (asset.bytes, asset.etag, false),
+    };
+    let length = body.len();
+    let is_known = matches_any(&request, &etag);
+    let range = match request.get(RANGE) {
+        Some(range) if *method == Method::GET && !zipped && still(&request, &etag) => {
+            part(range, length)
+        }
+        _ => Part::Whole,
     };
 
     let mut reply = Reply::default();
-    // Room for what every reply gets too, so that the table grows once.
-    let mut headers = HeaderMap::with_capacity(16);
+    // The request's own table: hyper takes it back for the connection's next request, so that none allocates its own.
+    let mut headers = request;
+    headers.clear();
     headers.insert(CACHE_CONTROL, policy(&asset.keep));
     if varies {
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
-    if matches_any(request, &etag) {
+    if is_known {
         headers.insert(ETAG, etag);
         *reply.status_mut() = StatusCode::NOT_MODIFIED;
         *reply.headers_mut() = headers;
         return reply;
     }
-
-    let length = body.len();
-    let range = match request.get(RANGE) {
-        Some(range) if *method == Method::GET && !zipped && still(request, &etag) => {
-            part(range, length)
-        }
-        _ => Part::Whole,
-    };
     headers.insert(ETAG, etag);
     let body = match range {
         Part::Whole => body,

@@ -23,10 +23,7 @@ use warp::http::{
     header::{ALLOW, CONNECTION, HOST, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
 };
 
-use crate::{
-    error::{Code, Error},
-    metrics,
-};
+use crate::error::{Code, Error};
 
 use super::{
     Door,
@@ -102,8 +99,13 @@ pub async fn exchange(
     let is_head = *request.method() == Method::HEAD;
     let has_body = !request.body().is_end_stream();
 
-    let answering = answer(door, peer, target, route, request).instrument(span(&id, route, rid));
-    let mut response = match AssertUnwindSafe(answering).catch_unwind().await {
+    // In one expression: a future with a name would have its room twice in this one, which hyper moves for each request.
+    let answered = AssertUnwindSafe(
+        answer(door, peer, target, route, request).instrument(span(&id, route, rid)),
+    )
+    .catch_unwind()
+    .await;
+    let mut response = match answered {
         Ok(response) => response,
         Err(panic) => whole(internal(&id, route, panic.as_ref())),
     };
@@ -115,13 +117,13 @@ pub async fn exchange(
     app.cors.mark(headers, allowed);
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REQUEST_ID, id.clone());
     let rid = rid.or_else(|| response.extensions().get::<Rid>().map(|rid| rid.0));
     let bytes = if is_head { 0 } else { response.body().size_hint().exact().unwrap_or_default() };
+    let status = status.as_u16();
     app.metrics.bytes_sent.inc_by(bytes);
-    let summary = Line { id: &id, route, rid, status: status.as_u16(), bytes, begun };
-    summary.count(&app.metrics);
-    summary.log();
+    app.figures.count(&app.metrics, route, status, begun);
+    Line { id: &id, route, rid, status, bytes, begun }.log();
+    response.headers_mut().insert(REQUEST_ID, id);
     response
 }
 
@@ -151,7 +153,7 @@ async fn answer(
         return Box::pin(call(door, peer, request)).await;
     };
     let (head, _) = request.into_parts();
-    whole(player::answer(&door.app.broker, target, &head).await)
+    whole(player::answer(&door.app.broker, target, head).await)
 }
 
 async fn call(door: &Door, peer: IpAddr, mut request: Request<Incoming>) -> Response<Body> {
@@ -236,13 +238,6 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    fn count(&self, metrics: &metrics::Metrics) {
-        let route = self.route.as_str();
-        metrics.requests.get_or_create(&metrics::Request { route, status: self.status }).inc();
-        let seconds = self.begun.elapsed().as_secs_f64();
-        metrics.request_seconds.get_or_create(&metrics::Route { route }).observe(seconds);
-    }
-
     fn level(&self) -> Level {
         match self.status {
             // A probe that is told "not ready" is told so every second.

@@ -11,6 +11,7 @@ mod caller;
 mod connection;
 mod cors;
 mod exchange;
+mod figures;
 mod player;
 mod reply;
 mod routes;
@@ -50,6 +51,7 @@ use self::{
     connection::{Guard, Link, Patience, Refusals},
     cors::Cors,
     exchange::{Ids, exchange},
+    figures::Figures,
     player::Target,
     reply::{refuse_as, wire},
     routes::Route,
@@ -78,6 +80,7 @@ pub struct Listeners {
 struct App {
     broker: Arc<Broker>,
     metrics: Arc<Metrics>,
+    figures: Figures,
     settings: watch::Receiver<Arc<Settings>>,
     cors: Cors,
     ids: Ids,
@@ -157,6 +160,7 @@ pub async fn run(
     let app = Arc::new(App {
         refusals: Arc::new(refusals(&cors)),
         broker,
+        figures: Figures::of(&metrics),
         metrics,
         settings,
         cors,

@@ -65,7 +65,7 @@ impl Target {
 }
 
 /// Answers GET or HEAD.
-pub async fn answer(broker: &Arc<Broker>, target: Target, request: &Parts) -> Reply {
+pub async fn answer(broker: &Arc<Broker>, target: Target, request: Parts) -> Reply {
     let (rid, file) = match target {
         Target::File(rid, file) => (rid, file),
         Target::Stream(rid, slash) => return redirect(rid, slash, &request.uri),
@@ -76,10 +76,10 @@ pub async fn answer(broker: &Arc<Broker>, target: Target, request: &Parts) -> Re
     }
 }
 
-async fn play(broker: &Arc<Broker>, rid: Uuid, file: File, request: &Parts) -> Result<Reply> {
+async fn play(broker: &Arc<Broker>, rid: Uuid, file: File, request: Parts) -> Result<Reply> {
     let Parts { method, uri, headers, .. } = request;
     let offered = uri.query().and_then(|query| find(query, "token")).map(decode);
-    let token = match header_token(headers)? {
+    let token = match header_token(&headers)? {
         Some(token) => Some(token),
         None => offered.as_deref(),
     };
@@ -93,7 +93,7 @@ async fn play(broker: &Arc<Broker>, rid: Uuid, file: File, request: &Parts) -> R
     // An empty token is present and decides, but it is none.
     let token = token.filter(|token| !token.is_empty());
     let asset = broker.play(rid, token, file, &query).await?;
-    Ok(asset::send(asset, method, headers))
+    Ok(asset::send(asset, &method, headers))
 }
 
 /// The token of the first header that has one, perhaps empty.

@@ -50,6 +50,22 @@ pub enum Route {
 }
 
 impl Route {
+    /// Every route, in the order of their numbers.
+    pub const ALL: [Self; 12] = [
+        Self::Token,
+        Self::Batch,
+        Self::Unlock,
+        Self::Streams,
+        Self::Health,
+        Self::Ready,
+        Self::Metrics,
+        Self::Playlist,
+        Self::Init,
+        Self::Segment,
+        Self::Captions,
+        Self::Other,
+    ];
+
     /// The route of a raw path, players' files aside.
     pub fn of(path: &str) -> Self {
         match path {
@@ -93,9 +109,13 @@ impl Route {
         }
     }
 
-    /// Whether it takes the method.
+    /// Whether it takes the method, OPTIONS aside.
     pub fn allows(self, method: &Method) -> bool {
-        self.methods().split(", ").any(|allowed| allowed == method.as_str())
+        match self {
+            Self::Token | Self::Batch | Self::Unlock => *method == Method::POST,
+            Self::Streams => *method == Method::DELETE,
+            _ => *method == Method::GET || *method == Method::HEAD,
+        }
     }
 
     /// Whether its successes are too many, or too dull, for a line each.

@@ -29,7 +29,7 @@ fn get(asset: Asset, request: &[(&'static str, &str)]) -> Reply {
     for (name, value) in request {
         headers.append(*name, value.parse().unwrap());
     }
-    send(asset, &Method::GET, &headers)
+    send(asset, &Method::GET, headers)
 }
 
 fn header<'r>(reply: &'r Reply, name: &str) -> &'r str {
@@ -96,7 +96,7 @@ fn no_range_of_nothing() {
 fn head_has_no_ranges() {
     let mut headers = HeaderMap::new();
     headers.insert("range", HeaderValue::from_static("bytes=0-1"));
-    let reply = send(segment(), &Method::HEAD, &headers);
+    let reply = send(segment(), &Method::HEAD, headers);
     assert_eq!((reply.status(), reply.body().len()), (StatusCode::OK, 10));
 }
 
