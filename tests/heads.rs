@@ -1,55 +1,20 @@
-//! Heads: many ffmpeg processes, one sound. Joins without a gap, sources that still arrive, who gets a worker first, and
-//! sources that end before they should.
+//! Heads: sources that still arrive, who gets a worker first, and sources that end before they should.
 
 mod support;
 
-use std::{collections::BTreeSet, fs, path::PathBuf, thread};
+use std::{path::PathBuf, thread};
 
-use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use support::{
-    Broker, Clip, File, Format, Gate, Grant, Player, Setup, Upstream, decode, player::Playlist,
-    signal, until,
+    Broker, Clip, File, Format, Gate, Grant, Player, Setup, Upstream, decode, signal, until,
 };
 
 /// Samples in one AAC frame, and samples of priming.
 const FRAME: usize = 1024;
 
-/// AAC frames that a head encodes and drops before its first segment.
-const PREROLL: usize = 16;
-
-/// Joins that each format is tried at, at least.
-const JOINS: usize = 10;
-
-/// A broker with two workers whose ffmpeg leaves a trace of each head that begins in the middle: a directory named by the
-/// sample, because the broker allows its children to write no files.
-fn traced(upstream: &Upstream) -> Setup {
-    let trace = r#"all="$*"
-case "$all" in *atrim=start_*)
-    at=${all#*atrim=start_*=}
-    mkdir "{dir}/head-${at%%,*}-$$";;
-esac
-exec {real} "$@""#;
-    let setup = setup(upstream).with("packager.workers", 2).with("packager.segment", "2s");
-    let setup = setup.ffmpeg(trace);
-    setup.program("ffprobe", r#"exec {real} "$@""#)
-}
-
 fn setup(upstream: &Upstream) -> Setup {
     let setup = Broker::setup(upstream).with("cache.expiry", "1h");
     setup.with("cache.size", "1GB").with("cache.killsize.tempdir", "1GB")
-}
-
-/// Where in what is heard heads have begun since the last look, in samples.
-fn joins(broker: &Broker) -> BTreeSet<usize> {
-    let entries = fs::read_dir(broker.dir("")).expect("a directory").flatten();
-    let join = |entry: fs::DirEntry| {
-        let name = entry.file_name();
-        let sample = name.to_str()?.strip_prefix("head-")?.split('-').next()?.parse::<usize>();
-        fs::remove_dir(entry.path()).expect("a trace");
-        // The samples of frame n are heard one frame later, in frame n + 1.
-        Some(sample.expect("a number") + PREROLL * FRAME)
-    };
-    entries.filter_map(join).collect()
 }
 
 /// An ffmpeg that reads at a hundred times real time where its arguments hold this text: heads that are still at work when
@@ -83,117 +48,6 @@ fn manifests(broker: &Broker) -> usize {
     broker.files("static").iter().filter(|path| path.ends_with("manifest.json")).count()
 }
 
-/// Everything of the audio, decoded from its segments as they are asked for in a random order.
-fn play(player: &Player, seed: u64) -> decode::Pcm {
-    let track = player.track_shuffled("a0.m3u8", seed);
-    let pcm = track.pcm();
-    assert!(pcm.warnings.is_empty(), "{:#?}", pcm.warnings);
-    pcm
-}
-
-/// Places at which heads must start: no two of them near enough for one head, in a random order.
-fn far_places(playlist: &Playlist, seed: u64) -> Vec<usize> {
-    let mut random = StdRng::seed_from_u64(seed);
-    let count = playlist.segments.len();
-    let mut places: Vec<usize> = (4..count - 1).step_by(2).collect();
-    for place in &mut places {
-        *place += random.random_range(0..2);
-    }
-    places.shuffle(&mut random);
-    places
-}
-
-/// Asks for far places at once, so that no head gets beyond the segment that it was started for; then for everything, in
-/// a random order. Each join must be where it was without one.
-#[track_caller]
-fn check_joins(broker: &Broker, upstream: &Upstream, id: &str, source: &[u8]) -> usize {
-    let seed = id.bytes().map(u64::from).sum();
-    joins(broker);
-    upstream.audio(id, source);
-    let grant = broker.token(id);
-    let player = Player::new(broker, &grant);
-    let playlist = player.playlist("a0.m3u8");
-    thread::scope(|scope| {
-        for place in far_places(&playlist, seed) {
-            let (player, uri) = (&player, &playlist.segments[place].uri);
-            scope.spawn(move || player.get(uri).expect(200));
-        }
-    });
-    let heard = play(&player, seed);
-    let source = decode::pcm_as(source, heard.rate, heard.channels);
-
-    let joins = joins(broker);
-    assert!(joins.len() >= JOINS, "{id}: only {} heads: {joins:?}", joins.len());
-    // In what is heard a join comes later by the priming. Excerpts of two frames: before, astride and behind it.
-    let places: Vec<usize> =
-        joins.iter().flat_map(|join| [join - 2 * FRAME, join - FRAME, *join]).collect();
-    let lags = signal::lags_at(&source, &heard, &places, FRAME as isize);
-    let wrong: Vec<_> =
-        places.iter().zip(&lags).filter(|(_, lag)| **lag != Some(FRAME as isize)).collect();
-    assert!(wrong.is_empty(), "{id}: gaps at {wrong:?}");
-    joins.len()
-}
-
-/// [`check_joins`] of mono noise.
-#[track_caller]
-fn check_format(formats: &[(Format, u32)]) {
-    let upstream = Upstream::start();
-    let broker = traced(&upstream).start();
-    for &(format, rate) in formats {
-        let source = Clip::noise(format, 75.0).rate(rate).mono().bytes();
-        let id = format!("{format:?} at {rate}");
-        let count = check_joins(&broker, &upstream, &id, &source);
-        println!("{id}: {count} joins without a gap");
-    }
-}
-
-#[test]
-fn joins_of_sources_that_seek_have_no_gap() {
-    check_format(&[
-        (Format::Wav, 44_100),
-        (Format::WavU8, 22_050),
-        (Format::WavS24, 48_000),
-        (Format::WavFloat, 32_000),
-        (Format::WavAlaw, 8_000),
-        (Format::WavUnsized, 44_100),
-        (Format::Aiff, 44_100),
-        (Format::Alac, 44_100),
-        (Format::Flac, 44_100),
-        (Format::FlacUnsized, 48_000),
-        (Format::OggFlac, 44_100),
-    ]);
-}
-
-#[test]
-fn joins_of_lossy_sources_that_seek_have_no_gap() {
-    check_format(&[
-        (Format::Mp3, 44_100),
-        (Format::Mp3Vbr, 48_000),
-        (Format::Mp3VbrBare, 44_100),
-        (Format::M4a, 44_100),
-        (Format::M4aMoovLast, 48_000),
-        (Format::M4aFragmented, 44_100),
-        (Format::Adts, 44_100),
-        (Format::OggOpus, 48_000),
-    ]);
-}
-
-#[test]
-fn joins_of_sources_that_are_decoded_from_the_start_have_no_gap() {
-    check_format(&[
-        (Format::OggVorbis, 44_100),
-        (Format::Mkv, 44_100),
-        (Format::Webm, 48_000),
-        (Format::WebmUnsized, 48_000),
-        (Format::WavAdpcm, 44_100),
-    ]);
-}
-
-#[test]
-fn joins_of_resampled_sources_have_no_gap() {
-    check_format(&[(Format::Wav, 88_200), (Format::Flac, 96_000), (Format::Wav, 192_000)]);
-}
-
 /// The first segments of a source come while it is held up, those far in when it is whole.
 #[test]
 fn a_source_that_still_arrives_is_played() {
@@ -218,7 +72,7 @@ fn a_source_that_still_arrives_is_played() {
             gate.open();
             far.join().expect("a segment");
         });
-        let heard = play(&player, 3);
+        let heard = player.hear(3);
         assert!(first == [get(0), get(1), get(2)], "{format:?}: served anew");
         let source = decode::pcm(&source);
         let lags = signal::lags(&source, &heard, 20_000);
@@ -246,12 +100,12 @@ fn a_slow_upstream_starves_no_other_stream() {
     let trickle = broker.token("trickle");
     let trickle = Player::new(&broker, &trickle);
     trickle.get("a0-0.m4s").expect(200);
-    play(&Player::new(&broker, &broker.token("fast")), 1);
+    Player::new(&broker, &broker.token("fast")).hear(1);
     let over = |id: &str| upstream.requests_for(&format!("/audio/{id}"))[0].over;
     assert!(!over("slow") && !over("trickle"), "the fast one waited for the others");
     gate.open();
-    play(&slow, 2);
-    play(&trickle, 3);
+    slow.hear(2);
+    trickle.hear(3);
 }
 
 /// While a source arrives no other head could follow the one that it is fed to: that one does not yield, and all that is
@@ -266,7 +120,7 @@ fn a_head_whose_source_arrives_does_not_yield() {
     let grant = broker.token("arriving");
     let arriving = Player::new(&broker, &grant);
     arriving.get("a0-0.m4s").expect(200);
-    play(&Player::new(&broker, &broker.token("other")), 1);
+    Player::new(&broker, &broker.token("other")).hear(1);
     for n in 1..40 {
         arriving.get(&format!("a0-{n}.m4s")).expect(200);
     }
@@ -290,7 +144,7 @@ fn a_head_yields_for_another_player() {
     let last = players[0].playlist("a0.m3u8").segments.len() - 1;
 
     // A new package, then a place far in: both come before what nobody waits for.
-    play(&Player::new(&broker, &broker.token("short")), 1);
+    Player::new(&broker, &broker.token("short")).hear(1);
     players[2].get(&format!("a0-{last}.m4s")).expect(200);
     assert!(manifests(&broker) <= 1, "prewarming went first");
     assert!(
@@ -408,7 +262,7 @@ impl Short<'_> {
         let grant = self.broker.token(&id);
         let player = Player::new(self.broker, &grant);
         let promised = player.playlist("a0.m3u8").seconds();
-        let heard = play(&player, 5);
+        let heard = player.hear(5);
         assert!(
             (heard.seconds() - promised).abs() < 0.001,
             "{id}: {promised} s promised, {} s heard",
@@ -462,7 +316,7 @@ fn a_source_that_ends_early_goes_on_in_silence() {
     // Asked for again, and after a restart, it is not warned of again.
     broker.token("Flac");
     broker.restart();
-    play(&Player::new(&broker, &grant), 6);
+    Player::new(&broker, &grant).hear(6);
     assert_eq!(broker.logged("a source ends").len(), 1);
 }
 
@@ -479,7 +333,7 @@ fn a_seek_behind_the_end_of_a_short_source_is_silence() {
     let playlist = player.playlist("a0.m3u8");
     let last = playlist.segments.len() - 1;
     player.get(&playlist.segments[last].uri).expect(200);
-    let heard = play(&player, 7);
+    let heard = player.hear(7);
     let source = decode::pcm(half);
     assert!((heard.seconds() - 120.0).abs() < 0.05);
     let lags = signal::lags(&source, &heard, 44_100);

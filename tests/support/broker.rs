@@ -18,6 +18,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
+use tempfile::Builder;
 
 use super::{
     Setup, Upstream,
@@ -210,12 +211,13 @@ impl Running {
 impl Drop for Broker {
     fn drop(&mut self) {
         let mut running = self.running();
+        let ended = running.ended();
         running.end();
         // Orphans of a broker that was killed or ended by itself.
         process::within(&self.dir("")).iter().for_each(Process::kill);
         if thread::panicking() {
-            // The test has failed: its log is the first thing that somebody will want to see.
-            eprintln!("--- the broker's log\n{}", running.log.lines().join("\n"));
+            // The test has failed: this is the first thing that somebody will want to see.
+            tell(&running.log.lines(), ended);
             return;
         }
         let secrets = self.secrets.lock().expect("secrets");
@@ -226,6 +228,22 @@ impl Drop for Broker {
                 "a secret is logged: {line}"
             );
         }
+    }
+}
+
+/// Prints the end of a log, little enough for the test's own words to be seen before it, and where all of it is.
+fn tell(lines: &[String], ended: Option<ExitStatus>) {
+    const LINES: usize = 30;
+    let mut all = Builder::new();
+    let all = all.prefix("broker-").suffix(".log").disable_cleanup(true);
+    let all = all.tempfile_in(env!("CARGO_TARGET_TMPDIR")).expect("a file for the log");
+    fs::write(all.path(), lines.join("\n")).expect("a file for the log");
+    let end = &lines[lines.len().saturating_sub(LINES)..];
+    eprintln!("--- the end of the broker's log; all of it: {}", all.path().display());
+    eprintln!("{}", end.join("\n"));
+    match ended {
+        None => eprintln!("--- the broker was running when the test failed"),
+        Some(status) => eprintln!("--- the broker had ended: {status}"),
     }
 }
 

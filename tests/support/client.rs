@@ -112,7 +112,7 @@ impl Broker {
     #[track_caller]
     pub fn send(&self, method: &str, path: &str, headers: Headers, body: Option<&[u8]>) -> Reply {
         self.try_send(method, path, headers, body)
-            .unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.logs().join("\n")))
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     /// [`Broker::send`] to a broker that may be down.

@@ -151,6 +151,14 @@ impl<'a> Player<'a> {
         self.track(&self.audio_uri())
     }
 
+    /// All of the audio, decoded from its segments as they are asked for in the order that this seed gives.
+    #[track_caller]
+    pub fn hear(&self, seed: u64) -> Pcm {
+        let pcm = self.track_shuffled(&self.audio_uri(), seed).pcm();
+        assert!(pcm.warnings.is_empty(), "{:#?}", pcm.warnings);
+        pcm
+    }
+
     /// All of the captions.
     #[track_caller]
     pub fn captions(&self) -> Track {
