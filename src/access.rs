@@ -392,6 +392,17 @@ mod tests {
     }
 
     #[test]
+    fn after_a_minute_the_count_begins_anew() {
+        let access = access(&[NEW]);
+        for _ in 0..4 {
+            let _ = access.check_handshake(None, HERE);
+        }
+        assert_eq!(code(access.check_handshake(None, HERE)), Code::TooManyAttempts);
+        access.failures.lock().unwrap().get_mut(&HERE).unwrap().since -= WINDOW;
+        assert_eq!(code(access.check_handshake(None, HERE)), Code::BadHandshake);
+    }
+
+    #[test]
     fn the_own_key_is_made_once_and_private() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();

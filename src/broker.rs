@@ -135,7 +135,11 @@ impl Broker {
     /// [`Code::BadQid`] for the first malformed id; [`Code::Busy`] for what cannot fit; [`Code::BatchFailed`] when nothing
     /// could be prepared, or not all of a strict one.
     pub async fn batch(&self, qids: Vec<String>, expiry: Duration, strict: bool) -> Result<Batch> {
-        let parsed: Vec<_> = qids.iter().map(|qid| Qid::parse(qid)).collect::<Result<_>>()?;
+        let parse = |(n, qid): (usize, &String)| {
+            let named = |e: Error| Error::new(e.code(), format!("qids[{n}]: {e}"));
+            Qid::parse(qid).map_err(named)
+        };
+        let parsed: Vec<_> = qids.iter().enumerate().map(parse).collect::<Result<_>>()?;
         self.refuse_while_draining()?;
         let distinct: HashSet<_> = parsed.iter().collect();
         if distinct.len() > self.sources.limit() {

@@ -7,7 +7,7 @@ use std::thread;
 use serde_json::Value;
 use support::{
     Answer, Broker, Clip, File, Format, Gate, Player, Upstream, media, until,
-    upstream::Nowhere,
+    upstream::{Deaf, Nowhere},
     wire::{counted as setup, lone as upstream, seconds, wav},
 };
 
@@ -93,6 +93,35 @@ fn an_upstream_that_is_slow_times_out() {
         broker.ask(qid).expect_error(504, "upstream_timeout");
     }
     gate.open();
+}
+
+#[test]
+fn an_upstream_that_takes_no_connection_times_out() {
+    let (upstream, deaf) = (upstream(), Deaf::bind());
+    let setup = Broker::setup(&upstream).with("upstream.connect_timeout", "1s");
+    let broker = setup.with("url.audio", deaf.url()).start();
+    let reply = broker.ask("a").expect_error(504, "upstream_timeout");
+    assert!(reply.text().contains("connection"), "{reply:?}");
+}
+
+/// One that never pauses long enough to be called silent.
+#[test]
+fn an_upstream_that_dribbles_times_out() {
+    let upstream = upstream();
+    let (ogg, wav) = (Clip::noise(Format::OggVorbis, 60.0).bytes(), wav(60.0));
+    upstream.audio("told by its end", File::new(&ogg).rate(10_000));
+    upstream.audio("told by its head", File::new(&wav).rate(100_000));
+    let broker = Broker::setup(&upstream).with("upstream.min_rate", "200KB").start();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let reply = broker.ask("told by its end").expect_error(504, "upstream_timeout");
+            assert!(reply.text().contains("upstream.min_rate"), "{reply:?}");
+        });
+        let grant = broker.token("told by its head");
+        let player = Player::new(&broker, &grant);
+        player.get("a0-0.m4s").expect(200);
+        player.get("a0-9.m4s").expect_error(504, "upstream_timeout");
+    });
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::{
     thread,
 };
 
+use nix::sys::socket::{Backlog, listen};
 use tokio::net::TcpSocket;
 
 pub use answer::{Answer, File, Gate};
@@ -195,5 +196,28 @@ impl Nowhere {
     /// `http://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("http://{}", self.0.local_addr().expect("an address"))
+    }
+}
+
+/// An address that answers no knock: its queue of connections is full, and nobody takes one from it.
+pub struct Deaf {
+    listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl Deaf {
+    /// Takes a free port, and its queue.
+    pub fn bind() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        // A queue of nothing takes one all the same (listen(2)).
+        listen(&listener, Backlog::new(0).expect("a length")).expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let queue = vec![TcpStream::connect(address).expect("room for one")];
+        Self { listener, _queue: queue }
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.listener.local_addr().expect("an address"))
     }
 }
