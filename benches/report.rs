@@ -43,6 +43,8 @@ pub enum Target {
     AtMost(f64),
     /// No less than this.
     AtLeast(f64),
+    /// The reference takes at least this many times as long: the ratio is turned round.
+    TimesFaster(f64),
     /// Shown, not judged.
     Shown,
 }
@@ -51,7 +53,7 @@ impl Target {
     fn holds(self, value: f64) -> Option<bool> {
         match self {
             Self::AtMost(bound) => Some(value <= bound),
-            Self::AtLeast(bound) => Some(value >= bound),
+            Self::AtLeast(bound) | Self::TimesFaster(bound) => Some(value >= bound),
             Self::Shown => None,
         }
     }
@@ -61,7 +63,7 @@ impl Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AtMost(bound) => write!(f, "at most {bound}"),
-            Self::AtLeast(bound) => write!(f, "at least {bound}"),
+            Self::AtLeast(bound) | Self::TimesFaster(bound) => write!(f, "at least {bound}"),
             Self::Shown => Ok(()),
         }
     }
@@ -96,35 +98,11 @@ impl Report {
         reference: &[f64],
         target: Target,
     ) {
-        let ratios: Vec<f64> =
-            ours.iter().zip(reference).map(|(ours, theirs)| ours / theirs).collect();
-        self.compare(what, unit, ours, reference, &ratios, target);
-    }
-
-    /// As [`Report::ratio`], for targets that say how many times faster we are.
-    pub fn speedup(
-        &mut self,
-        what: &str,
-        unit: Unit,
-        ours: &[f64],
-        reference: &[f64],
-        target: Target,
-    ) {
-        let ratios: Vec<f64> =
-            ours.iter().zip(reference).map(|(ours, theirs)| theirs / ours).collect();
-        self.compare(what, unit, ours, reference, &ratios, target);
-    }
-
-    fn compare(
-        &mut self,
-        what: &str,
-        unit: Unit,
-        ours: &[f64],
-        reference: &[f64],
-        ratios: &[f64],
-        target: Target,
-    ) {
-        let ratio = median(ratios);
+        let ratio = |(ours, theirs): (&f64, &f64)| match target {
+            Target::TimesFaster(_) => theirs / ours,
+            _ => ours / theirs,
+        };
+        let ratio = median(&ours.iter().zip(reference).map(ratio).collect::<Vec<_>>());
         let verdict = verdict(target, target.holds(ratio));
         let (ours, reference) = (spread(ours, unit), spread(reference, unit));
         self.row(format!("| {what} | {ours} | {reference} | **{}** | {verdict} |", short(ratio)));

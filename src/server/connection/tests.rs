@@ -73,6 +73,15 @@ async fn rest(client: &mut DuplexStream) -> String {
     rest
 }
 
+/// Sends a letter of a request, which has ten seconds to go on.
+async fn begin_a_head_and_stop(mut client: DuplexStream, task: JoinHandle<(Option<u16>, bool)>) {
+    let begun = Instant::now();
+    client.write_all(b"G").await.unwrap();
+    assert_eq!(rest(&mut client).await, "our 408");
+    assert_eq!(begun.elapsed().as_secs(), 10);
+    assert_eq!(task.await.unwrap().0, Some(408));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_idle() {
     let begun = Instant::now();
@@ -125,11 +134,7 @@ async fn the_second_head_has_its_own_time() {
     sleep(seconds(9)).await;
     client.write_all(&REQUEST[9..]).await.unwrap();
     read_to(&mut client, "here").await;
-    let begun = Instant::now();
-    client.write_all(b"G").await.unwrap();
-    assert_eq!(rest(&mut client).await, "our 408");
-    assert_eq!(begun.elapsed().as_secs(), 10);
-    assert_eq!(task.await.unwrap().0, Some(408));
+    begin_a_head_and_stop(client, task).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,11 +223,7 @@ async fn a_head_after_an_abandoned_body_has_its_own_time() {
     let (mut client, task) = connect();
     client.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc").await.unwrap();
     read_to(&mut client, "here").await;
-    let begun = Instant::now();
-    client.write_all(b"G").await.unwrap();
-    assert_eq!(rest(&mut client).await, "our 408");
-    assert_eq!(begun.elapsed().as_secs(), 10);
-    assert_eq!(task.await.unwrap().0, Some(408));
+    begin_a_head_and_stop(client, task).await;
 }
 
 #[tokio::test(start_paused = true)]
