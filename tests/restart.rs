@@ -117,7 +117,7 @@ fn every_stream_that_was_answered_survives() {
     const ROUNDS: usize = 4;
     let source = Clip::noise(Format::Wav, 3.0).mono().bytes();
     let upstream = Upstream::start();
-    for n in 0..64 {
+    for n in 0..MEDIA {
         upstream.audio(&n.to_string(), &source);
     }
     let broker = setup(&upstream).start();
@@ -130,7 +130,7 @@ fn every_stream_that_was_answered_survives() {
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    while let Some(grant) = ask(&broker, &next.fetch_add(1, SeqCst).to_string()) {
+                    while let Some(grant) = ask(&broker, &media(&next)) {
                         answered.lock().expect("grants").push(grant);
                     }
                 });
@@ -155,6 +155,14 @@ fn every_stream_that_was_answered_survives() {
     assert_at_rest(&broker);
 }
 
+/// Media that are asked for in turn.
+const MEDIA: usize = 60;
+
+/// The next of them: however many a fast broker answers before it is killed, there is one.
+fn media(next: &AtomicUsize) -> String {
+    (next.fetch_add(1, SeqCst) % MEDIA).to_string()
+}
+
 /// A stream from a broker that may be gone at any moment.
 fn ask(broker: &Broker, qid: &str) -> Option<Grant> {
     let body = json!({ "handshake": HANDSHAKE, "qid": qid }).to_string();
@@ -170,12 +178,13 @@ fn ask(broker: &Broker, qid: &str) -> Option<Grant> {
 fn a_crash_in_the_middle_of_eviction_leaves_nothing_behind() {
     let source = Clip::noise(Format::Wav, 8.0).mono().bytes();
     let upstream = Upstream::start();
-    for n in 0..60 {
+    for n in 0..MEDIA {
         upstream.audio(&n.to_string(), &source);
     }
+    upstream.audio("kept", &source);
     let setup = setup(&upstream).with("cache.killsize.static", "1MB").with("cache.limit", 8);
     let broker = setup.with("cache.expiry", "10m").start();
-    let kept = broker.token("59");
+    let kept = broker.token("kept");
     let had = Player::new(&broker, &kept).audio();
     let mut random = StdRng::seed_from_u64(5);
     let next = AtomicUsize::new(0);
@@ -183,7 +192,7 @@ fn a_crash_in_the_middle_of_eviction_leaves_nothing_behind() {
         let enough = next.load(SeqCst) + random.random_range(7..11);
         thread::scope(|scope| {
             scope.spawn(|| {
-                while let Some(grant) = ask(&broker, &next.fetch_add(1, SeqCst).to_string()) {
+                while let Some(grant) = ask(&broker, &media(&next)) {
                     let gone = format!("/api/streams/{}", grant.rid);
                     let bearer = format!("Bearer {HANDSHAKE}");
                     broker.try_send("DELETE", &gone, &[("authorization", &bearer)], None).ok();
