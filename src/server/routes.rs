@@ -221,9 +221,21 @@ mod tests {
     }
 
     #[test]
-    fn methods() {
-        assert!(Route::Token.allows(&Method::POST) && !Route::Token.allows(&Method::GET));
-        assert!(Route::Segment.allows(&Method::HEAD) && !Route::Segment.allows(&Method::POST));
-        assert!(Route::Streams.allows(&Method::DELETE));
+    fn what_is_allowed_is_what_is_told() {
+        let methods =
+            [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::PATCH];
+        for route in Route::ALL {
+            for method in &methods {
+                let told = route.methods().split(", ").any(|told| told == method.as_str());
+                assert_eq!(route.allows(method), told, "{method} {}", route.as_str());
+            }
+        }
+    }
+
+    #[test]
+    fn every_route_has_its_number() {
+        for (n, route) in Route::ALL.into_iter().enumerate() {
+            assert_eq!(route as usize, n, "{}", route.as_str());
+        }
     }
 }
