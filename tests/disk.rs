@@ -46,11 +46,7 @@ fn play(broker: &Broker, grant: &Grant) -> Track {
 
 /// A figure of `/metrics`.
 fn metric(broker: &Broker, name: &str) -> f64 {
-    let page = broker.get("/metrics", &[]).expect(200);
-    let name = format!("hls_broker_{name}");
-    let line = page.text().lines().find_map(|line| line.strip_prefix(&name));
-    let line = line.unwrap_or_else(|| panic!("no {name} in {}", page.text()));
-    line.trim().parse().expect("a number")
+    broker.metric(&format!("hls_broker_{name}")).unwrap_or_else(|| panic!("no {name}"))
 }
 
 #[test]

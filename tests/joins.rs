@@ -93,11 +93,12 @@ fn check_format(formats: &[(Format, u32)]) {
     for &(format, rate) in formats {
         let source = Clip::noise(format, 75.0).rate(rate).mono().bytes();
         let mut count = 0;
-        for round in 0..ROUNDS {
-            if count < JOINS {
-                let id = format!("{format:?} at {rate}, {round}");
-                count += check_joins(&broker, &upstream, &id, &source);
-            }
+        let mut rounds = 0..ROUNDS;
+        while count < JOINS
+            && let Some(round) = rounds.next()
+        {
+            let id = format!("{format:?} at {rate}, {round}");
+            count += check_joins(&broker, &upstream, &id, &source);
         }
         assert!(count >= JOINS, "{format:?}: only {count} joins");
         println!("{format:?} at {rate}: {count} joins without a gap");

@@ -12,9 +12,7 @@ use support::{
 };
 
 fn metric(broker: &Broker, name: &str) -> f64 {
-    let page = broker.get("/metrics", &[]).expect(200);
-    let line = page.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name} in {page:?}")).parse().expect("a number")
+    broker.metric(name).unwrap_or_else(|| panic!("no {name}"))
 }
 
 #[test]

@@ -10,13 +10,11 @@ use reqwest::header::{HeaderName, HeaderValue};
 
 use super::{
     Fault, Secret, Settings,
-    units::{write_bitrate, write_duration, write_size},
+    units::{KB, MB, write_bitrate, write_duration, write_size},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
-const KB: u64 = 1_000;
-const MB: u64 = 1_000_000;
 const PB: u64 = 1_000_000_000_000_000;
 
 /// Headers that only the client itself can set right.

@@ -6,11 +6,8 @@ use super::{
     choice::Container,
     read::cores,
     settings::{Cache, Captions, Cors, Killsize, Limits, Packager, State, Upstream},
+    units::{GB, KB, MB},
 };
-
-const KB: u64 = 1_000;
-const MB: u64 = 1_000_000;
-const GB: u64 = 1_000_000_000;
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

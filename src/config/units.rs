@@ -7,6 +7,13 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+/// A thousand bytes.
+pub const KB: u64 = 1_000;
+/// A million bytes.
+pub const MB: u64 = 1_000_000;
+/// A thousand million bytes.
+pub const GB: u64 = 1_000_000_000;
+
 /// Ten years of 365 days: any longer duration counts as this one, so that adding it to an instant never overflows.
 pub const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
@@ -28,9 +35,9 @@ const GO: [(&str, u64); 8] = [
 /// Size units, the decimal ones first because they are the shorter to read.
 const SIZES: [(&str, u64); 7] = [
     ("TB", 1_000_000_000_000),
-    ("GB", 1_000_000_000),
-    ("MB", 1_000_000),
-    ("KB", 1_000),
+    ("GB", GB),
+    ("MB", MB),
+    ("KB", KB),
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
     ("KiB", 1 << 10),

@@ -52,6 +52,14 @@ impl Control {
         n >= next && goes_on && (n == next || distance(table, next, n) <= self.horizon(table))
     }
 
+    /// Waits for something during which it uses no processor.
+    pub async fn starve<T>(&self, wait: impl Future<Output = T>) -> T {
+        self.starved.store(true, Relaxed);
+        let done = wait.await;
+        self.starved.store(false, Relaxed);
+        done
+    }
+
     /// Seconds of media that it covers in the time that a new head takes to start.
     fn horizon(&self, table: &SegmentTable) -> f64 {
         let made = distance(table, self.start, self.next.load(Relaxed));

@@ -217,12 +217,12 @@ impl<'a> Head<'a> {
         if self.package.is_live() {
             return true;
         }
-        self.control.starved.store(true, Relaxed);
-        self.packager.workers.dispatch();
-        let back = self.package.wait_until_live();
-        let live = tokio::time::timeout(self.packager.idle, back).await.is_ok();
-        self.control.starved.store(false, Relaxed);
-        live
+        let back = async {
+            self.packager.workers.dispatch();
+            let live = self.package.wait_until_live();
+            tokio::time::timeout(self.packager.idle, live).await.is_ok()
+        };
+        self.control.starve(back).await
     }
 
     /// ffmpeg has ended before the table did: silence for what is missing if the source was at its end, else an error.
@@ -247,10 +247,7 @@ impl<'a> Head<'a> {
                 return Err(crashed(&exit));
             }
             // The end of the source, or a source that is no good: whether it has a beginning tells.
-            self.control.starved.store(true, Relaxed);
-            let first = self.packager.wait_for(self.package, 0).await;
-            self.control.starved.store(false, Relaxed);
-            first?;
+            self.control.starve(self.packager.wait_for(self.package, 0)).await?;
         }
         if missing > ROUNDING && rendition.add_silence(missing) {
             self.packager.metrics.short_sources.inc();
@@ -291,11 +288,11 @@ async fn source(
         here = &mut fetch => return here,
         () = std::future::ready(()) => {}
     }
-    control.starved.store(true, Relaxed);
-    packager.workers.dispatch();
-    let fetched = fetch.await;
-    control.starved.store(false, Relaxed);
-    fetched
+    let fetched = async {
+        packager.workers.dispatch();
+        fetch.await
+    };
+    control.starve(fetched).await
 }
 
 /// Hands the source to ffmpeg as it arrives. A process that stops reading has what it wants.
@@ -310,11 +307,11 @@ async fn feed(
         let have = match source.available() {
             have if have > at => have,
             _ => {
-                control.starved.store(true, Relaxed);
-                packager.workers.dispatch();
-                let have = source.wait_for(at + 1).await;
-                control.starved.store(false, Relaxed);
-                have?
+                let more = async {
+                    packager.workers.dispatch();
+                    source.wait_for(at + 1).await
+                };
+                control.starve(more).await?
             }
         };
         let len = FEED.min((have - at) as usize);

@@ -1,7 +1,7 @@
 //! Media: from a source to the files that players ask for.
 //!
 //! [`packager`] holds the packages. In the order of their life: [`plan`] decides what is done, [`table`] where it is cut, [`workers`] which [`head`] runs
-//! next, [`encoder`] what ffmpeg is told, [`adts`] cuts what it says, [`fmp4`], [`packed`] and [`ts`] mux it, [`store`] keeps
+//! next and [`control`] how far it is, [`encoder`] what ffmpeg is told, [`adts`] cuts what it says, [`fmp4`], [`packed`] and [`ts`] mux it, [`store`] keeps
 //! it; [`playlist`] and [`captions`] are rendered when they are asked for. [`file`] is the grammar of their names.
 
 pub mod adts;

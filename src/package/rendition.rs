@@ -276,8 +276,8 @@ impl State {
     /// Whether `head` will get to segment `n` before a new head could have made it.
     fn reach(&self, table: &SegmentTable, head: &Control, n: u32) -> bool {
         let way = head.next.load(Relaxed) as usize..n as usize;
-        let is_blocked = |way: &[Slot]| way.contains(&Slot::Ready);
-        head.reaches(table, n) && !self.slots.get(way).is_none_or(is_blocked)
+        let is_free = |way: &[Slot]| !way.contains(&Slot::Ready);
+        head.reaches(table, n) && self.slots.get(way).is_some_and(is_free)
     }
 }
 

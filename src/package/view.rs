@@ -95,7 +95,7 @@ impl Packager {
                 self.cached(name, make).await
             }
             File::Segment(AUDIO, n, _) if n >= package.audio.table().len() => Err(no_such_file()),
-            File::Segment(AUDIO, n, Format::M4s) => self.segment(package, n).await,
+            File::Segment(AUDIO, n, Format::M4s) => self.segment(package, n, name).await,
             File::Segment(AUDIO, n, format) => {
                 self.cached(name, self.mux(package, n, format)).await
             }
@@ -128,14 +128,8 @@ impl Packager {
         made.map_err(|error| Error::clone(&error))
     }
 
-    /// A segment: from memory, from disk, or once a head has made it.
-    async fn segment(&self, package: &Arc<Package>, n: u32) -> Result<Hot> {
-        let file = File::Segment(AUDIO, n, Format::M4s);
-        let name = Name::new(package.key, file);
-        if let Some(hot) = self.hot.get(&name).await {
-            self.metrics.segments_from_memory.inc();
-            return Ok(hot);
-        }
+    /// A segment that is not in memory: from disk, or once a head has made it.
+    async fn segment(&self, package: &Arc<Package>, n: u32, name: Name) -> Result<Hot> {
         let count = |from| Metrics::count(&self.metrics.segment_lookups, from);
         if package.audio.is_ready(n) {
             count("disk");
@@ -143,6 +137,7 @@ impl Packager {
             count("encoded");
             self.wait_for(package, n).await?;
         }
+        let file = name.file;
         let read = async {
             let bytes = self.store.read(package.key, file).await;
             bytes.map(Hot::new).map_err(|error| {
@@ -178,7 +173,14 @@ impl Packager {
 
     /// The frames of a CMAF segment in another container.
     async fn mux(&self, package: &Arc<Package>, n: u32, format: Format) -> Result<Hot> {
-        let segment = self.segment(package, n).await?;
+        let name = Name::new(package.key, File::Segment(AUDIO, n, Format::M4s));
+        let segment = match self.hot.get(&name).await {
+            Some(hot) => {
+                self.metrics.segments_from_memory.inc();
+                hot
+            }
+            None => self.segment(package, n, name).await?,
+        };
         let (first, frames) = fmp4::read(&segment.bytes).map_err(|e| {
             Error::new(Code::EncodeFailed, format!("a segment on disk is damaged: {e}"))
         })?;

@@ -121,7 +121,7 @@ pub async fn exchange(
     let bytes = if is_head { 0 } else { response.body().size_hint().exact().unwrap_or_default() };
     let status = status.as_u16();
     app.metrics.bytes_sent.inc_by(bytes);
-    app.figures.count(&app.metrics, route, status, begun);
+    app.figures.count(route, status, begun);
     Line { id: &id, route, rid, status, bytes, begun }.log();
     response.headers_mut().insert(REQUEST_ID, id);
     response

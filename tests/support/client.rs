@@ -90,6 +90,15 @@ impl Broker {
 
 /// Any request. A path may also be a whole URL of this broker, such as a grant's.
 impl Broker {
+    /// The value of a sample on `/metrics`, its labels included in the name; none while it is not there.
+    #[track_caller]
+    pub fn metric(&self, sample: &str) -> Option<f64> {
+        let page = self.get("/metrics", &[]).expect(200);
+        let mut lines = page.text().lines();
+        let value = lines.find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        value.map(|value| value.trim().parse().expect("a number"))
+    }
+
     /// A POST of JSON.
     #[track_caller]
     pub fn post_json(&self, path: &str, body: &Value) -> Reply {

@@ -202,7 +202,7 @@ impl Nowhere {
 /// An address that answers no knock: its queue of connections is full, and nobody takes one from it.
 pub struct Deaf {
     listener: TcpListener,
-    _queue: Vec<TcpStream>,
+    _queued: TcpStream,
 }
 
 impl Deaf {
@@ -212,8 +212,8 @@ impl Deaf {
         // A queue of nothing takes one all the same (listen(2)).
         listen(&listener, Backlog::new(0).expect("a length")).expect("a listener");
         let address = listener.local_addr().expect("an address");
-        let queue = vec![TcpStream::connect(address).expect("room for one")];
-        Self { listener, _queue: queue }
+        let queued = TcpStream::connect(address).expect("room for one");
+        Self { listener, _queued: queued }
     }
 
     /// `http://127.0.0.1:<port>`.
