@@ -27,6 +27,7 @@ run:
 	$(call need,cc=build-essential ffmpeg=ffmpeg)
 	cargo run --release --locked -- demo $(ARGS)
 
+# TEST_BINARY=/usr/local/bin/hls-broker make test: the black-box tests try that binary instead of a debug build.
 test:
 	$(call need,cc=build-essential ffmpeg=ffmpeg espeak-ng=espeak-ng curl=curl)
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy

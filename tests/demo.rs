@@ -31,7 +31,7 @@ impl Demo {
     /// Starts one and waits until it has said how to go on.
     fn start() -> Self {
         let tmp = TempDir::new().expect("a temporary directory");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hls-broker"));
+        let mut command = Command::new(setup::binary());
         command.arg("demo").env_clear().env("TMPDIR", tmp.path());
         command.env("PATH", env::var_os("PATH").unwrap_or_default());
         // The environment is somebody else's: were it read, this would be refused.

@@ -169,7 +169,7 @@ log:
 
     /// The binary in this directory, environment and PATH, without arguments.
     pub fn command(&self) -> Command {
-        let binary = env!("CARGO_BIN_EXE_hls-broker");
+        let binary = binary();
         let mut command = match self.under.split_first() {
             None => Command::new(binary),
             Some((program, rest)) => {
@@ -215,11 +215,17 @@ log:
     }
 }
 
+/// The binary under test: the one that cargo built for these tests, or the one that `TEST_BINARY` names by an absolute
+/// path (a release build, an installed one).
+pub fn binary() -> OsString {
+    env::var_os("TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_hls-broker").into())
+}
+
 /// Runs the binary with these arguments and nothing else: no file, no environment.
 #[track_caller]
 pub fn hls_broker(arguments: &[&str]) -> Ended {
     let home = TempDir::new().expect("a temporary directory");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hls-broker"));
+    let mut command = Command::new(binary());
     command.args(arguments).current_dir(home.path()).env_clear().env("HOME", home.path());
     command.env("PATH", env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
     finish(command)
