@@ -20,6 +20,7 @@ mod flac;
 pub mod input;
 pub mod last;
 mod matroska;
+pub mod media;
 mod mp4;
 mod mpeg;
 mod ogg;

@@ -1,0 +1,159 @@
+//! What a source holds, track by track: what a plan is made of.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Codec, Container, Splice};
+
+/// What a source holds. At least one audio track, or video.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Media {
+    /// The container.
+    pub container: Container,
+    /// Whether ffmpeg can decode it from a pipe while it is still arriving. The same samples come out, but for MP3 with
+    /// LAME's gap: from a pipe, ffmpeg leaves the padding on the end.
+    pub pipe: bool,
+    /// The audio tracks that can be decoded, in the order of the file.
+    pub audio: Vec<Audio>,
+    /// The first video track; cover art is none.
+    pub video: Option<Video>,
+    /// The tracks of text, in the order of the file.
+    pub text: Vec<Text>,
+}
+
+/// An audio track.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audio {
+    /// Its number among the audio tracks of the file, from 0: ffmpeg's `0:a:<index>`.
+    pub index: u32,
+    /// The codec.
+    pub codec: Codec,
+    /// Samples a second of the decoded audio.
+    pub rate: u32,
+    /// Channels of the decoded audio.
+    pub channels: u16,
+    /// Samples per channel that ffmpeg decodes, at `rate`. Exact.
+    pub samples: u64,
+    /// Samples, at `rate`, by which it starts later than the earliest track of the file.
+    pub delay: u64,
+    /// How a head starts in the middle.
+    pub splice: Splice,
+    /// Its frames, where they can be copied: AAC-LC of one configuration throughout.
+    pub frames: Option<Frames>,
+    /// Its language and name.
+    pub label: Label,
+}
+
+/// The AAC-LC frames of a track, of 1024 samples each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frames {
+    /// How many.
+    pub count: u64,
+    /// Samples before the first audible one, as the container says; below 65,536.
+    pub priming: u16,
+    /// Payload bytes of all.
+    pub bytes: u64,
+    /// Payload bytes of the densest second: of `rate / 1024` frames in a row, rounded down.
+    pub densest: u64,
+    /// Payload bytes of the largest frame.
+    pub largest: u64,
+}
+
+/// Frames a second, as a fraction: 30000/1001. Neither is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameRate {
+    /// Frames.
+    pub numerator: u32,
+    /// In so many seconds.
+    pub denominator: u32,
+}
+
+/// A video track.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Video {
+    /// Its number among the video streams of the file as ffmpeg counts them, cover art included: `0:v:<index>`.
+    pub index: u32,
+    /// The codec.
+    pub codec: Picture,
+    /// Pixels from left to right as it is shown: square, and upright.
+    pub width: u32,
+    /// Pixels from top to bottom as it is shown.
+    pub height: u32,
+    /// Whether what is coded is what is shown: no rotation, square pixels.
+    pub plain: bool,
+    /// Whether it is coded in fields.
+    pub interlaced: bool,
+    /// Frames a second; on average where `constant` is false.
+    pub rate: FrameRate,
+    /// Whether every frame lasts equally long.
+    pub constant: bool,
+    /// Milliseconds that it lasts.
+    pub length: u64,
+    /// Milliseconds by which it starts later than the earliest track of the file.
+    pub delay: u64,
+    /// Bits a second on average; 0 where it is not known.
+    pub bitrate: u64,
+    /// Where it can be cut without encoding it: of H.264, HEVC and AV1 in MP4 or Matroska.
+    pub cuts: Option<Cuts>,
+}
+
+/// The video codecs that are told apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Picture {
+    /// H.264; `codecs` is its RFC 6381 name, `avc1.64001f`.
+    H264 {
+        /// By the first parameter set.
+        codecs: String,
+    },
+    /// HEVC; `codecs` is its RFC 6381 name, `hvc1.1.6.L93.B0`.
+    Hevc {
+        /// By the decoder configuration.
+        codecs: String,
+    },
+    /// AV1; `codecs` is its RFC 6381 name, `av01.0.04M.08`.
+    Av1 {
+        /// By the decoder configuration.
+        codecs: String,
+    },
+    /// VP8.
+    Vp8,
+    /// VP9.
+    Vp9,
+    /// Something else that ffmpeg decodes, by ffmpeg's name.
+    Other(String),
+}
+
+/// Where a video track can be cut: its keyframes, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cuts {
+    /// Ticks a second of the times.
+    pub timescale: u32,
+    /// When each keyframe is shown, the first at 0, and the end of the track: at least two.
+    pub times: Vec<u64>,
+    /// Bytes of the track from each keyframe to the next, or more.
+    pub bytes: Vec<u64>,
+}
+
+/// A track of text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Text {
+    /// Its number among the subtitle streams of the file: ffmpeg's `0:s:<index>`.
+    pub index: u32,
+    /// ffmpeg's name of the codec: `mov_text`, `subrip`, `ass`, `webvtt` or `text`.
+    pub codec: String,
+    /// Whether it is shown to everybody.
+    pub forced: bool,
+    /// Its language and name.
+    pub label: Label,
+}
+
+/// How a track is told from others of its kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// A tag of RFC 5646 in its shortest form: `en`, not `eng`. None where the file does not say, or says `und`.
+    pub language: Option<String>,
+    /// A name for people.
+    pub name: Option<String>,
+    /// Whether the file says that it is the one to begin with.
+    pub default: bool,
+}
