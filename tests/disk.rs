@@ -77,7 +77,7 @@ fn live_streams_that_fill_it_keep_new_ones_out() {
     let (mut grants, mut played) = (Vec::new(), Vec::new());
     // A package that is complete takes less than it might have: each is played before the next is asked for.
     let complete =
-        || broker.files("static").iter().filter(|f| f.ends_with("manifest.json")).count();
+        || broker.files("static").iter().filter(|f| f.ends_with("a0-manifest.json")).count();
     let refused = loop {
         until("packages are complete", || complete() == grants.len());
         let reply = broker.ask(&grants.len().to_string());

@@ -43,7 +43,7 @@ fn segments(broker: &Broker) -> usize {
 }
 
 fn manifests(broker: &Broker) -> usize {
-    broker.files("static").iter().filter(|path| path.ends_with("manifest.json")).count()
+    broker.files("static").iter().filter(|path| path.ends_with("a0-manifest.json")).count()
 }
 
 /// The first segments of a source come while it is held up, those far in when it is whole.

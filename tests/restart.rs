@@ -219,7 +219,7 @@ fn half_written_files_are_cleared_away() {
     let player = Player::new(&broker, &grant);
     let whole = listen(&player, &source);
     until("it is complete", || {
-        broker.files("static").iter().any(|file| file.ends_with("manifest.json"))
+        broker.files("static").iter().any(|file| file.ends_with("a0-manifest.json"))
     });
     broker.kill9();
     let file = |name: &str| {

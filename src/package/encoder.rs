@@ -118,7 +118,7 @@ mod tests {
     fn line(rate: u32, channels: u16, input: Input, from: u64, distrusted: bool) -> String {
         let choices = Choices { bitrate: 128_000, segment: Duration::from_secs(5) };
         let plan = Plan::new(&facts(rate, channels, 10_000_000), choices).unwrap();
-        Order { audio: &plan.audio, input, from, distrusted }.arguments().join(" ")
+        Order { audio: &plan.audio[0], input, from, distrusted }.arguments().join(" ")
     }
 
     fn file() -> Input {

@@ -60,11 +60,11 @@ impl Packager {
         let mut freed = 0;
         while freed < excess {
             let mut packages = self.packages();
-            let before: u64 = packages.values().map(|p| p.audio.bytes()).sum();
+            let before: u64 = packages.values().map(|p| p.bytes()).sum();
             let Some(gone) = self.detach_one(&mut packages) else {
                 break;
             };
-            freed += before - packages.values().map(|p| p.audio.bytes()).sum::<u64>();
+            freed += before - packages.values().map(|p| p.bytes()).sum::<u64>();
             drop(packages);
             removed(&gone);
         }
@@ -76,7 +76,7 @@ impl Packager {
     fn detach_one(&self, packages: &mut HashMap<Key, Arc<Package>>) -> Option<PathBuf> {
         loop {
             let unused = packages.values().filter(|p| !p.is_live());
-            let rank = |p: &&Arc<Package>| (p.audio.heads() > 0, p.used.load(Relaxed));
+            let rank = |p: &&Arc<Package>| (p.heads() > 0, p.used.load(Relaxed));
             let oldest = unused.min_by_key(rank).cloned()?;
             packages.remove(&oldest.key);
             self.workers.end(&oldest);

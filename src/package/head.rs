@@ -1,6 +1,6 @@
 //! A head: one ffmpeg process that produces one rendition forward from one segment.
 //!
-//! It reads ADTS from ffmpeg's stdout, drops the pre-roll, cuts at the table's frame numbers, muxes and keeps each segment.
+//! It reads ffmpeg's stdout, has a muxer make segments of it and keeps each one.
 //! It ends where the rendition ends, where another head has been, when it is told to, when nobody listens any more, or
 //! when ffmpeg does not do what it should. ffmpeg's word counts for nothing here: frames do.
 
@@ -9,18 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{ChildStdin, ChildStdout},
 };
 
 use super::{
-    Package, Packager,
-    adts::{Cutter, Frames},
+    Packager, Part,
+    adts::Corrupt,
     control::Control,
     encoder::{self, Input, PREROLL},
     file::{File, Format},
-    fmp4,
+    muxer::Muxer,
     store::Hot,
 };
 use crate::{
@@ -73,8 +74,8 @@ impl End {
 }
 
 /// Runs one head to its end. Never fails: what goes wrong is an end like others.
-pub async fn run(packager: &Packager, package: &Arc<Package>, control: &Arc<Control>) -> End {
-    match Head::start(packager, package, control).await {
+pub async fn run(packager: &Packager, part: &Part, control: &Arc<Control>) -> End {
+    match Head::start(packager, part, control).await {
         Ok((head, process, source)) => head.work(process, source).await.unwrap_or_else(End::Failed),
         Err(error) => End::Failed(error),
     }
@@ -82,13 +83,9 @@ pub async fn run(packager: &Packager, package: &Arc<Package>, control: &Arc<Cont
 
 struct Head<'a> {
     packager: &'a Packager,
-    package: &'a Arc<Package>,
+    part: &'a Part,
     control: &'a Control,
-    /// The segment being made, and its frames so far.
-    n: u32,
-    frames: Frames,
-    /// Pre-roll frames still to be dropped.
-    skip: u64,
+    muxer: Muxer,
     /// Whether ffmpeg was asked to seek.
     seeks: bool,
 }
@@ -96,28 +93,29 @@ struct Head<'a> {
 impl<'a> Head<'a> {
     async fn start(
         packager: &'a Packager,
-        package: &'a Arc<Package>,
+        part: &'a Part,
         control: &'a Control,
     ) -> Result<(Self, Process, Arc<Spool>)> {
-        let source = source(packager, package, control).await?;
-        let audio = &package.plan.audio;
+        let source = source(packager, part, control).await?;
+        let audio = part.package.plan.audio(part.rendition.track);
+        let audio = audio.ok_or_else(|| failed("nothing is planned for this rendition"))?;
         let n = control.start;
-        let first = package.audio.table().frames(n).map_or(0, |frames| frames.start);
+        let first = audio.table.frames(n).map_or(0, |frames| frames.start);
         let skip = first.min(PREROLL);
         let piped = !source.is_whole();
         let input = if piped { Input::Pipe } else { Input::File(source.path()) };
-        let distrusted = package.audio.is_distrusted();
+        let distrusted = part.rendition.is_distrusted();
         let order = encoder::Order { audio, input, from: first - skip, distrusted };
         // Decoding and encoding run at 40 times real time or more; six hours are bounded too.
-        let cpu = 60 + (audio.seconds() / 4.0) as u64;
+        let cpu = 60 + (audio.table.length() / 4.0) as u64;
         let started = packager.ffmpeg.spawn(order.arguments(), piped, cpu).await;
         let process = started.map_err(|error| {
             tracing::error!(%error, "ffmpeg cannot be started");
             failed("ffmpeg could not be started")
         })?;
         let seeks = order.seeks();
-        let frames = Frames::default();
-        Ok((Self { packager, package, control, n, frames, skip, seeks }, process, source))
+        let muxer = Muxer::new(audio, n, skip);
+        Ok((Self { packager, part, control, muxer, seeks }, process, source))
     }
 
     async fn work(mut self, mut process: Process, source: Arc<Spool>) -> Result<End> {
@@ -147,47 +145,34 @@ impl<'a> Head<'a> {
 
     /// Reads ffmpeg's output to its end, or to the end of what is wanted. None when ffmpeg ended first.
     async fn produce(&mut self, mut stdout: ChildStdout) -> Result<Option<End>> {
-        let mut cutter = Cutter::new(self.package.plan.audio.config);
         let mut chunk = vec![0; CHUNK];
-        let mut patience = Patience::new(self.packager.stall, self.package.plan.audio.seconds());
+        let mut patience = Patience::new(self.packager.stall, self.part.rendition.table().length());
         loop {
             let read = patience.bound(self.control, stdout.read(&mut chunk)).await?;
             let read = read.map_err(|e| failed(format!("reading from ffmpeg: {e}")))?;
             if read == 0 {
                 return Ok(None);
             }
-            cutter.push(&chunk[..read]);
-            while let Some(frame) = cutter.cut().map_err(|e| failed(format!("ffmpeg wrote {e}")))? {
-                if self.skip > 0 {
-                    self.skip -= 1;
-                    continue;
-                }
-                self.frames.push(frame).map_err(|e| failed(e.to_string()))?;
-                if let Some(end) = self.advance().await? {
+            self.muxer.push(&chunk[..read]);
+            while let Some((n, segment)) = self.muxer.segment().map_err(|e| wrote(&e))? {
+                if let Some(end) = self.advance(n, segment).await? {
                     return Ok(Some(end));
                 }
             }
         }
     }
 
-    /// Keeps the segment if it has all its frames, and says whether that was the last one.
-    async fn advance(&mut self) -> Result<Option<End>> {
-        let table = self.package.audio.table();
-        let Some(frames) = table.frames(self.n) else {
-            return Ok(Some(End::Done));
-        };
-        if (self.frames.len() as u64) < frames.end - frames.start {
-            return Ok(None);
-        }
-        let bytes = fmp4::segment(self.n + 1, frames.start, &std::mem::take(&mut self.frames));
-        if !self.keep(Hot::new(bytes)).await? {
+    /// Keeps segment `n`, and says whether that was the last one for this head.
+    async fn advance(&self, n: u32, segment: Bytes) -> Result<Option<End>> {
+        let rendition = &self.part.rendition;
+        if !self.keep(n, Hot::new(segment)).await? {
             return Ok(Some(End::Joined));
         }
-        self.n += 1;
-        if self.n == table.len() {
+        let next = n + 1;
+        if next == rendition.table().len() {
             return Ok(Some(End::Done));
         }
-        if self.package.audio.is_ready(self.n) {
+        if rendition.is_ready(next) {
             return Ok(Some(End::Joined));
         }
         if self.control.stop.load(Relaxed) {
@@ -197,29 +182,30 @@ impl<'a> Head<'a> {
     }
 
     /// Writes the segment; false when somebody else has.
-    async fn keep(&self, segment: Hot) -> Result<bool> {
-        let rendition = &self.package.audio;
-        if !rendition.claim(self.n) {
+    async fn keep(&self, n: u32, segment: Hot) -> Result<bool> {
+        let rendition = &self.part.rendition;
+        if !rendition.claim(n) {
             return Ok(false);
         }
-        let file = File::Segment(super::AUDIO, self.n, Format::M4s);
+        let file = File::Segment(rendition.track, n, Format::M4s);
         let bytes = segment.bytes.len() as u64;
-        let kept = self.packager.keep(self.package, file, segment).await;
+        let kept = self.packager.keep(&self.part.package, file, segment).await;
         match kept {
-            Ok(()) => rendition.publish(self.n, bytes, self.control),
-            Err(_) => rendition.unclaim(self.n),
+            Ok(()) => rendition.publish(n, bytes, self.control),
+            Err(_) => rendition.unclaim(n),
         }
         kept.map(|()| true)
     }
 
     /// Pauses while no stream lives that could play this: a pipe that nobody reads holds ffmpeg.
     async fn has_listeners(&self) -> bool {
-        if self.package.is_live() {
+        let package = &self.part.package;
+        if package.is_live() {
             return true;
         }
         let back = async {
             self.packager.workers.dispatch();
-            let live = self.package.wait_until_live();
+            let live = package.wait_until_live();
             tokio::time::timeout(self.packager.idle, live).await.is_ok()
         };
         self.control.starve(back).await
@@ -233,51 +219,43 @@ impl<'a> Head<'a> {
         if !matches!(exit.status.code(), Some(0 | DAMAGED)) {
             return Err(crashed(&exit));
         }
-        let rendition = &self.package.audio;
-        let table = rendition.table();
-        let start = table.frames(self.n).map_or(0, |frames| frames.start);
-        let end = table.frames(table.len() - 1).map_or(0, |frames| frames.end);
-        let missing = end - start - self.frames.len() as u64;
+        let Part { package, rendition } = self.part;
+        let missing = self.muxer.missing();
         if missing > ROUNDING && self.seeks {
             rendition.distrust();
             return Err(failed("seeking gave less than the source holds"));
         }
-        if self.frames.is_empty() && !rendition.has_any() {
-            if self.n == 0 {
+        if self.muxer.is_blank() && !rendition.has_any() {
+            if self.control.start == 0 {
                 return Err(crashed(&exit));
             }
             // The end of the source, or a source that is no good: whether it has a beginning tells.
-            self.control.starve(self.packager.wait_for(self.package, 0)).await?;
+            self.control.starve(self.packager.wait_for(self.part, 0)).await?;
         }
         if missing > ROUNDING && rendition.add_silence(missing) {
             self.packager.metrics.short_sources.inc();
-            let seconds = missing * super::table::FRAME / u64::from(table.timescale());
+            let seconds = missing * super::table::FRAME / u64::from(rendition.table().timescale());
             tracing::warn!(
-                package = %self.package.key,
+                package = %package.key,
                 complaints = exit.complaints,
                 "a source ends {seconds} s before its header's promise; silence is appended"
             );
         }
-        loop {
-            let config = self.package.plan.audio.config;
-            self.frames.push_silence(config, 1).map_err(|e| failed(e.to_string()))?;
-            if let Some(end) = self.advance().await? {
+        while let Some((n, segment)) = self.muxer.fill().map_err(|e| wrote(&e))? {
+            if let Some(end) = self.advance(n, segment).await? {
                 return Ok(end);
             }
         }
+        Ok(End::Done)
     }
 }
 
 /// The source, as much of it as a head needs to begin. While it has to be fetched the head is starved: a slow upstream
 /// must not hold up those who have theirs.
-async fn source(
-    packager: &Packager,
-    package: &Arc<Package>,
-    control: &Control,
-) -> Result<Arc<Spool>> {
+async fn source(packager: &Packager, part: &Part, control: &Control) -> Result<Arc<Spool>> {
     let fetch = async {
-        let source = packager.pin(package).await?.spool().clone();
-        if !package.plan.audio.pipe {
+        let source = packager.pin(&part.package).await?.spool().clone();
+        if !part.package.plan.pipe {
             source.wait_for(u64::MAX).await?;
         }
         Ok(source)
@@ -360,6 +338,10 @@ impl Patience {
 fn crashed(exit: &Exit) -> Error {
     tracing::warn!(status = %exit.status, complaints = exit.complaints, "ffmpeg gave up");
     failed("ffmpeg could not decode the media")
+}
+
+fn wrote(what: &Corrupt) -> Error {
+    failed(format!("ffmpeg wrote {what}"))
 }
 
 fn failed(text: impl Into<String>) -> Error {

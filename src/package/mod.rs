@@ -1,7 +1,7 @@
 //! Media: from a source to the files that players ask for.
 //!
 //! [`packager`] holds the packages. In the order of their life: [`plan`] decides what is done, [`table`] where it is cut, [`workers`] which [`head`] runs
-//! next and [`control`] how far it is, [`encoder`] what ffmpeg is told, [`adts`] cuts what it says, [`fmp4`], [`packed`] and [`ts`] mux it, [`store`] keeps
+//! next and [`control`] how far it is, [`encoder`] what ffmpeg is told, [`muxer`] and [`adts`] cut what it says, [`fmp4`], [`packed`] and [`ts`] mux it, [`store`] keeps
 //! it; [`playlist`] and [`captions`] are rendered when they are asked for. [`file`] is the grammar of their names.
 
 pub mod adts;
@@ -12,6 +12,7 @@ mod eviction;
 pub mod file;
 pub mod fmp4;
 mod head;
+mod muxer;
 mod packager;
 pub mod packed;
 pub mod plan;
@@ -41,16 +42,17 @@ pub use self::packager::Packager;
 use self::{
     file::{Kind, Track},
     plan::Plan,
-    rendition::Rendition,
+    rendition::{Outlook, Rendition},
     store::Key,
 };
 use crate::{
     disk::Reservation,
+    error::{Code, Error},
     source::{Source, cache::Pin},
     time::now,
 };
 
-/// The one audio rendition.
+/// The audio rendition that players begin with.
 pub const AUDIO: Track = Track { kind: Kind::Audio, index: 0 };
 
 /// The one caption rendition.
@@ -68,7 +70,7 @@ pub struct Package {
     pub key: Key,
     plan: Plan,
     source: Arc<Source>,
-    audio: Arc<Rendition>,
+    renditions: Vec<Arc<Rendition>>,
     has_captions: bool,
     pin: Mutex<Option<Pin>>,
     room: Mutex<Option<Reservation>>,
@@ -86,14 +88,14 @@ impl fmt::Debug for Package {
 }
 
 impl Package {
-    fn new(key: Key, plan: Plan, source: Arc<Source>, audio: Rendition) -> Self {
+    fn new(key: Key, plan: Plan, source: Arc<Source>, renditions: Vec<Arc<Rendition>>) -> Self {
         Self {
             key,
             plan,
             has_captions: source.captions.is_some(),
             source,
             complete: AtomicBool::new(false),
-            audio: Arc::new(audio),
+            renditions,
             pin: Mutex::default(),
             room: Mutex::default(),
             created: OnceCell::new(),
@@ -111,6 +113,37 @@ impl Package {
     /// Whether every segment is there.
     pub fn is_complete(&self) -> bool {
         self.complete.load(Relaxed)
+    }
+
+    /// The rendition of `track`; None for captions, which nobody has to make, and for what its playlists do not name.
+    fn rendition(&self, track: Track) -> Option<&Arc<Rendition>> {
+        self.renditions.iter().find(|rendition| rendition.track == track)
+    }
+
+    /// The rendition of `track`, and this.
+    fn part(self: &Arc<Self>, track: Track) -> Option<Part> {
+        let rendition = self.rendition(track)?.clone();
+        Some(Part { package: self.clone(), rendition })
+    }
+
+    /// What players begin with.
+    fn first_parts(self: &Arc<Self>) -> impl Iterator<Item = Part> {
+        self.part(AUDIO).into_iter()
+    }
+
+    /// Heads that work for it.
+    fn heads(&self) -> usize {
+        self.renditions.iter().map(|rendition| rendition.heads()).sum()
+    }
+
+    /// Bytes of the segments that are there.
+    fn bytes(&self) -> u64 {
+        self.renditions.iter().map(|rendition| rendition.bytes()).sum()
+    }
+
+    /// Wakes all who wait for a segment, for them to look again.
+    fn wake(&self) {
+        self.renditions.iter().for_each(|rendition| rendition.wake());
     }
 
     /// What it was made from.
@@ -135,15 +168,19 @@ impl Package {
         source.is_some_and(|source| !source.is_whole() && source.failure().is_none())
     }
 
-    /// Whether a head for segment `n` can start now: while the source still arrives only the first one can.
-    fn can_start(&self, n: u32) -> bool {
-        let first = n == 0 && self.plan.audio.pipe && self.audio.heads() == 0;
-        first || !self.is_arriving()
-    }
-
     /// Whether no stream plays it and no head works for it.
     fn is_unused(&self) -> bool {
-        !self.is_live() && self.audio.heads() == 0
+        !self.is_live() && self.heads() == 0
+    }
+
+    /// What is wrong with its source, if nothing in that can be decoded.
+    fn uselessness(&self) -> Option<Error> {
+        let failure = |rendition: &Arc<Rendition>| match rendition.outlook(0) {
+            Outlook::Failed(error) if error.code() == Code::EncodeFailed => Some(error),
+            _ => None,
+        };
+        let none = self.renditions.iter().all(|rendition| !rendition.has_any());
+        self.renditions.iter().find_map(failure).filter(|_| none)
     }
 
     /// Gives up the hold on a source that broke off: it has nothing to offer, and would count as held.
@@ -155,6 +192,31 @@ impl Package {
 
     fn touch(&self) {
         self.used.store(now(), Relaxed);
+    }
+}
+
+/// A rendition that heads work on, and its package.
+#[derive(Clone, Debug)]
+struct Part {
+    package: Arc<Package>,
+    rendition: Arc<Rendition>,
+}
+
+impl Part {
+    /// Whether both are the same rendition of the same package.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.rendition, &other.rendition)
+    }
+
+    /// Whether a head for segment `n` can start now: while the source still arrives only the first one can.
+    fn can_start(&self, n: u32) -> bool {
+        let first = n == 0 && self.package.plan.pipe && self.rendition.heads() == 0;
+        first || !self.package.is_arriving()
+    }
+
+    /// Whether no head will reach segment `n` soon.
+    fn needs_head(&self, n: u32) -> bool {
+        matches!(self.rendition.outlook(n), Outlook::Needed)
     }
 }
 

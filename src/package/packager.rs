@@ -13,13 +13,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Lease, Package, RETRY,
+    Lease, Package, Part, RETRY,
     captions::Captions,
     file::File,
     lock,
     plan::{self, Choices, Plan},
-    rendition::{Outlook, Rendition},
-    store::{Hot, Key, Manifest, Store, erase},
+    rendition::Rendition,
+    store::{Found, Hot, Key, Manifest, Store, erase},
+    table::SegmentTable,
     view::Name,
     workers::Workers,
 };
@@ -123,7 +124,7 @@ impl Packager {
     pub async fn open(&self, source: Arc<Source>, pin: Option<Pin>) -> Result<Lease> {
         let lease = self.find_or_begin(source, pin)?;
         if !lease.package().is_complete() {
-            self.workers.begin(lease.package());
+            self.workers.begin(lease.package().first_parts());
         }
         self.create(lease.package()).await?;
         Ok(lease)
@@ -133,10 +134,7 @@ impl Packager {
         let key = self.key(&source);
         let mut packages = self.packages();
         if let Some(package) = packages.get(&key) {
-            if let Outlook::Failed(error) = package.audio.outlook(0)
-                && error.code() == Code::EncodeFailed
-                && !package.audio.has_any()
-            {
+            if let Some(error) = package.uselessness() {
                 let text = format!("nothing in this media can be decoded: {error}");
                 return Err(Error::new(Code::UnsupportedMedia, text));
             }
@@ -149,8 +147,11 @@ impl Packager {
         }
         let plan = Plan::new(&source.facts, self.choices)?;
         let room = self.reserve(&mut packages, plan.estimate())?;
-        let audio = Rendition::new(plan.audio.table.clone(), &[], 0);
-        let package = Arc::new(Package::new(key, plan, source, audio));
+        let rendition = |(track, table): (_, &SegmentTable)| {
+            Arc::new(Rendition::new(track, table.clone(), &[], 0))
+        };
+        let renditions = plan.tables().map(rendition).collect();
+        let package = Arc::new(Package::new(key, plan, source, renditions));
         *lock(&package.room) = room;
         // Before anybody else sees the package: one without a stream may be evicted.
         let lease = Lease::new(package.clone());
@@ -216,7 +217,7 @@ impl Packager {
                     package.let_go_of_failed();
                 }
                 // Broken off counts too: who waits has to be told.
-                package.audio.wake();
+                package.wake();
             }
             own.workers.dispatch();
         });
@@ -253,20 +254,27 @@ impl Packager {
             return None;
         }
         source.captions = captions;
-        let found = self.store.find(key, &plan.audio.table).ok()?;
-        if found.manifest.is_none() && !is_live(key) {
+        let found = self.store.find(key, &plan).ok()?;
+        if found.iter().all(|found| found.manifest.is_none()) && !is_live(key) {
             return None;
         }
         let source = Arc::new(source);
         self.sources.adopt(source.clone());
-        let audio = Rendition::new(plan.audio.table.clone(), &found.ready, found.bytes);
-        audio.add_silence(found.manifest.map_or(0, |manifest| manifest.silence));
-        let room = self.room.as_ref().map(|room| {
-            let bytes = if found.manifest.is_some() { found.bytes } else { plan.estimate() };
-            room.occupy(bytes)
-        });
-        let package = Package::new(key, plan, source, audio);
-        package.complete.store(found.manifest.is_some(), Relaxed);
+        let complete = found.iter().all(|found| found.manifest.is_some());
+        let bytes: u64 = found.iter().map(|found| found.bytes).sum();
+        let taken = if complete { bytes } else { plan.estimate().max(bytes) };
+        let room = self.room.as_ref().map(|room| room.occupy(taken));
+        let rendition = |((track, table), found): ((_, &SegmentTable), &Found)| {
+            let rendition = Rendition::new(track, table.clone(), &found.ready, found.bytes);
+            if let Some(manifest) = found.manifest {
+                rendition.add_silence(manifest.silence);
+                rendition.finish();
+            }
+            Arc::new(rendition)
+        };
+        let renditions = plan.tables().zip(&found).map(rendition).collect();
+        let package = Package::new(key, plan, source, renditions);
+        package.complete.store(complete, Relaxed);
         package.created.set(()).ok()?;
         package
             .used
@@ -278,23 +286,28 @@ impl Packager {
     /// Goes on with packages of an earlier run that are not complete.
     pub fn resume(&self) {
         let packages: Vec<_> = self.packages().values().cloned().collect();
-        packages.iter().filter(|p| !p.is_complete()).for_each(|p| self.workers.prewarm(p));
+        let incomplete = packages.iter().filter(|package| !package.is_complete());
+        self.workers.prewarm(incomplete.flat_map(Package::first_parts));
     }
 
-    /// A head has ended: a package without gaps gets its manifest, one that nobody plays lets go of its source.
-    pub(super) async fn settle(&self, package: &Arc<Package>) {
-        let complete = package.audio.is_complete();
-        if complete && !package.complete.swap(true, Relaxed) {
-            let (bytes, silence) = (package.audio.bytes(), package.audio.silence());
-            if let Err(error) = self.store.complete(package.key, Manifest { bytes, silence }).await
-            {
+    /// A head has ended: a rendition without gaps gets its manifest, a package that is complete or that nobody plays lets go
+    /// of its source.
+    pub(super) async fn settle(&self, Part { package, rendition }: &Part) {
+        if rendition.is_complete() && rendition.finish() {
+            let manifest = Manifest { bytes: rendition.bytes(), silence: rendition.silence() };
+            let written = self.store.complete(package.key, rendition.track, manifest).await;
+            if let Err(error) = written {
                 tracing::warn!(%error, "a manifest cannot be written");
             }
-            if let Some(room) = lock(&package.room).as_mut() {
-                room.resize(bytes);
-            }
         }
-        if complete || (!package.is_live() && package.audio.heads() == 0) {
+        let complete = package.renditions.iter().all(|rendition| rendition.is_complete());
+        if complete
+            && !package.complete.swap(true, Relaxed)
+            && let Some(room) = lock(&package.room).as_mut()
+        {
+            room.resize(package.bytes());
+        }
+        if complete || package.is_unused() {
             lock(&package.pin).take();
         }
     }

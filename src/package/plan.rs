@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     adts::AudioConfig,
+    file::{Kind, Track},
     fmp4, packed,
     table::{FRAME, SegmentTable},
     ts,
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// Counts up whenever the same source and settings would give another package: other bytes, other cuts.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Sampling rates that AAC players know; anything else is resampled.
 const RATES: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
@@ -54,8 +55,10 @@ impl From<&config::Packager> for Choices {
 /// What is done to one source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Its audio rendition.
-    pub audio: Audio,
+    /// Whether the source can be decoded while it arrives.
+    pub pipe: bool,
+    /// The audio renditions, in the order of their numbers.
+    pub audio: Vec<Audio>,
 }
 
 /// One audio rendition: encoded to AAC-LC.
@@ -63,8 +66,6 @@ pub struct Plan {
 pub struct Audio {
     /// The container that ffmpeg is told to expect.
     pub container: Container,
-    /// Whether the source can be decoded while it arrives.
-    pub pipe: bool,
     /// How a head reaches a sample in the middle.
     pub splice: Splice,
     /// Whether ffmpeg has to resample.
@@ -100,7 +101,6 @@ impl Plan {
         let frames = samples.div_ceil(FRAME) + 1;
         let audio = Audio {
             container: facts.container,
-            pipe: facts.pipe,
             splice: facts.splice,
             resample: rate != facts.rate,
             downmix: facts.channels > 2,
@@ -108,15 +108,38 @@ impl Plan {
             bitrate: bitrate(choices.bitrate, config),
             table: SegmentTable::audio(frames, rate, choices.segment),
         };
-        Ok(Self { audio })
+        Ok(Self { pipe: facts.pipe, audio: vec![audio] })
+    }
+
+    /// What is done for an audio rendition; None for other tracks.
+    pub fn audio(&self, track: Track) -> Option<&Audio> {
+        let index = usize::from(track.index);
+        self.audio.get(index).filter(|_| track.kind == Kind::Audio)
+    }
+
+    /// The renditions that have to be made, and their cuts.
+    pub fn tables(&self) -> impl Iterator<Item = (Track, &SegmentTable)> {
+        let audio = (0..).map(|index| Track { kind: Kind::Audio, index });
+        audio.zip(&self.audio).map(|(track, audio)| (track, &audio.table))
+    }
+
+    /// The cuts of captions: those of the first rendition.
+    pub fn timeline(&self) -> Option<&SegmentTable> {
+        self.tables().map(|(_, table)| table).next()
+    }
+
+    /// Whether these bytes are all of segment `n` of a track: after a crash of the machine a file may not be.
+    pub fn is_whole(&self, track: Track, n: u32, bytes: &[u8]) -> bool {
+        let frames = self.audio(track).and_then(|audio| audio.table.frames(n));
+        frames.is_some_and(|frames| {
+            let count = (frames.end - frames.start) as usize;
+            fmp4::frame_count(bytes) == Ok((frames.start, count))
+        })
     }
 
     /// Bytes that the package will take on disk, by the bit rates.
     pub fn estimate(&self) -> u64 {
-        let audio = &self.audio;
-        let seconds = audio.table.total() as f64 / f64::from(audio.config.rate());
-        let headers = u64::from(audio.table.len()) * 4096;
-        (seconds * f64::from(audio.bitrate) / 8.0 * 1.05) as u64 + headers + 16 * 1024
+        16 * 1024 + self.audio.iter().map(Audio::estimate).sum::<u64>()
     }
 }
 
@@ -154,9 +177,10 @@ impl Audio {
         size as u64
     }
 
-    /// Seconds of the whole.
-    pub fn seconds(&self) -> f64 {
-        self.table.total() as f64 / f64::from(self.table.timescale())
+    /// Bytes that it will take on disk, by its bit rate.
+    fn estimate(&self) -> u64 {
+        let headers = u64::from(self.table.len()) * 4096;
+        (self.table.length() * f64::from(self.bitrate) / 8.0 * 1.05) as u64 + headers
     }
 }
 
@@ -202,7 +226,7 @@ pub(super) mod tests {
             ((7_350, 1), (48_000, 1, 64_000, true, false)),
         ];
         for ((rate, channels), expected) in cases {
-            let audio = Plan::new(&facts(rate, channels, 1000), CHOICES).unwrap().audio;
+            let audio = Plan::new(&facts(rate, channels, 1000), CHOICES).unwrap().audio.remove(0);
             let got = (
                 audio.config.rate(),
                 u16::from(audio.config.channels()),
@@ -224,7 +248,7 @@ pub(super) mod tests {
             (96_000, 96_000 * 10, 470),
         ] {
             let plan = Plan::new(&facts(rate, 2, samples), CHOICES).unwrap();
-            assert_eq!(plan.audio.table.total(), frames * FRAME, "{samples} at {rate}");
+            assert_eq!(plan.audio[0].table.total(), frames * FRAME, "{samples} at {rate}");
         }
     }
 
@@ -236,7 +260,8 @@ pub(super) mod tests {
             (48_000, 1, 500_000, 512_000),
         ] {
             let choices = Choices { bitrate, ..CHOICES };
-            let audio = Plan::new(&facts(rate, channels, samples), choices).unwrap().audio;
+            let audio =
+                Plan::new(&facts(rate, channels, samples), choices).unwrap().audio.remove(0);
             for container in
                 [config::Container::Cmaf, config::Container::Aac, config::Container::Ts]
             {

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::{Notify, futures::Notified};
 
-use super::{control::Control, table::SegmentTable};
+use super::{control::Control, file::Track, table::SegmentTable};
 use crate::error::{Code, Error};
 
 /// For how long a segment that could not be made is answered with its error.
@@ -47,12 +47,15 @@ struct Failure {
 /// One rendition of a package.
 #[derive(Debug)]
 pub struct Rendition {
+    /// Its name among them.
+    pub track: Track,
     table: SegmentTable,
     state: Mutex<State>,
     changed: Notify,
     bytes: AtomicU64,
     silence: AtomicU64,
     distrusted: AtomicBool,
+    finished: AtomicBool,
 }
 
 /// Never held across an await.
@@ -67,7 +70,7 @@ struct State {
 
 impl Rendition {
     /// A rendition of which the segments marked in `ready` are there, with `bytes` in all.
-    pub fn new(table: SegmentTable, ready: &[bool], bytes: u64) -> Self {
+    pub fn new(track: Track, table: SegmentTable, ready: &[bool], bytes: u64) -> Self {
         let slot = |n: u32| match ready.get(n as usize) {
             Some(true) => Slot::Ready,
             _ => Slot::Missing,
@@ -82,12 +85,14 @@ impl Rendition {
             failures: HashMap::new(),
         };
         Self {
+            track,
             table,
             state: Mutex::new(state),
             changed: Notify::new(),
             bytes: AtomicU64::new(bytes),
             silence: AtomicU64::new(0),
             distrusted: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
         }
     }
 
@@ -124,6 +129,11 @@ impl Rendition {
     /// Whether every segment is there.
     pub fn is_complete(&self) -> bool {
         self.state().missing == 0
+    }
+
+    /// Marks it as finished; says whether that is news.
+    pub fn finish(&self) -> bool {
+        !self.finished.swap(true, Relaxed)
     }
 
     /// Whether segment `n` is there.
@@ -306,7 +316,7 @@ mod tests {
 
     fn rendition() -> Arc<Rendition> {
         let table = SegmentTable::audio(25_841, 44_100, Duration::from_secs(5));
-        Arc::new(Rendition::new(table, &[true, false], 100))
+        Arc::new(Rendition::new(super::super::AUDIO, table, &[true, false], 100))
     }
 
     fn needed(rendition: &Rendition, n: u32) -> bool {

@@ -7,7 +7,7 @@
 //! | `package.json` | what it was made from, and the plan |
 //! | `captions` | the captions as they came, if there are any |
 //! | `a0-<n>.m4s` | the segments that are encoded; complete from the moment they have this name |
-//! | `manifest.json` | written last: the package is complete |
+//! | `a0-manifest.json` | the manifest of a rendition, written last: all its segments are there |
 
 use std::{
     fmt, fs, io,
@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use super::{
-    file::{File, Format, Kind, Track},
-    fmp4,
+    file::{File, Format, Track},
+    plan::Plan,
     table::SegmentTable,
 };
 use crate::disk;
@@ -83,7 +83,7 @@ impl FromStr for Key {
     }
 }
 
-/// What completes a package.
+/// What completes a rendition.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Manifest {
     /// Bytes of all its segments.
@@ -92,14 +92,16 @@ pub struct Manifest {
     pub silence: u64,
 }
 
-/// What a look into a package's folder finds.
+/// What a look into a package's folder finds of one rendition.
 #[derive(Debug)]
 pub struct Found {
+    /// Its name.
+    pub track: Track,
     /// Which segments are there.
     pub ready: Vec<bool>,
     /// Their bytes.
     pub bytes: u64,
-    /// The manifest of a complete package.
+    /// The manifest, if all of them are there.
     pub manifest: Option<Manifest>,
 }
 
@@ -172,10 +174,15 @@ impl Store {
             .map(Bytes::from)
     }
 
-    /// Marks a package as complete.
-    pub async fn complete(self: &Arc<Self>, key: Key, manifest: Manifest) -> io::Result<()> {
+    /// Marks a rendition as complete.
+    pub async fn complete(
+        self: &Arc<Self>,
+        key: Key,
+        track: Track,
+        manifest: Manifest,
+    ) -> io::Result<()> {
         let json = serde_json::to_vec(&manifest)?;
-        self.blocking(move |store| store.put(key, "manifest.json", &json)).await
+        self.blocking(move |store| store.put(key, &manifest_name(track), &json)).await
     }
 
     /// Takes a package out of sight, quickly; its name is free for a successor. What it returns is left to [`erase`]; None
@@ -216,37 +223,50 @@ impl Store {
         Some((description, captions, disk::changed(&path)))
     }
 
-    /// Looks which segments of a package are there and whole; others, and half-written files, are removed.
-    pub fn find(&self, key: Key, table: &SegmentTable) -> io::Result<Found> {
+    /// Looks which segments of a package's renditions are there and whole, in the order of the plan; others, and
+    /// half-written files, are removed.
+    pub fn find(&self, key: Key, plan: &Plan) -> io::Result<Vec<Found>> {
         let folder = self.folder(key);
-        let json = fs::read(folder.join("manifest.json")).ok();
-        let manifest: Option<Manifest> = json.and_then(|json| serde_json::from_slice(&json).ok());
-        if let Some(manifest) = manifest {
-            // A complete package was checked when it became so; its files are only counted.
-            let found = self.scan(key, table, |_, _| true)?;
-            if found.bytes == manifest.bytes && found.ready.iter().all(|&ready| ready) {
-                return Ok(Found { manifest: Some(manifest), ..found });
-            }
+        let manifest = |track: Track| -> Option<Manifest> {
+            let json = fs::read(folder.join(manifest_name(track))).ok()?;
+            serde_json::from_slice(&json).ok()
+        };
+        let manifests: Vec<_> = plan.tables().map(|(track, _)| manifest(track)).collect();
+        // A complete rendition was checked when it became so; its files are only counted.
+        let mut found = self.scan(key, plan, &manifests)?;
+        let is_told = |(found, told): (&Found, &Option<Manifest>)| {
+            told.is_none_or(|told| found.bytes == told.bytes && found.ready.iter().all(|&r| r))
+        };
+        if !found.iter().zip(&manifests).all(is_told) {
+            return self.scan(key, plan, &vec![None; manifests.len()]);
         }
-        self.scan(key, table, |path, n| is_whole(path, table, n))
+        for (found, manifest) in found.iter_mut().zip(manifests) {
+            found.manifest = manifest;
+        }
+        Ok(found)
     }
 
-    /// Which segments are there, as far as they have bytes and `is_whole` says so; the others are removed.
+    /// Which segments are there, as far as they have bytes and, where no manifest vouches for them, are whole; the others
+    /// are removed.
     fn scan(
         &self,
         key: Key,
-        table: &SegmentTable,
-        is_whole: impl Fn(&Path, u32) -> bool,
-    ) -> io::Result<Found> {
-        let folder = self.folder(key);
-        let mut found =
-            Found { ready: vec![false; table.len() as usize], bytes: 0, manifest: None };
-        for entry in fs::read_dir(&folder)? {
+        plan: &Plan,
+        manifests: &[Option<Manifest>],
+    ) -> io::Result<Vec<Found>> {
+        let nothing = |(track, table): (Track, &SegmentTable)| Found {
+            track,
+            ready: vec![false; table.len() as usize],
+            bytes: 0,
+            manifest: None,
+        };
+        let mut found: Vec<_> = plan.tables().map(nothing).collect();
+        for entry in fs::read_dir(self.folder(key))? {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            let segment = match name.parse() {
-                Ok(File::Segment(Track { kind: Kind::Audio, index: 0 }, n, Format::M4s)) => n,
+            let (track, n) = match name.parse() {
+                Ok(File::Segment(track, n, Format::M4s)) => (track, n),
                 _ if name.starts_with(TEMPORARY) => {
                     disk::remove(&entry.path())?;
                     continue;
@@ -254,12 +274,21 @@ impl Store {
                 _ => continue,
             };
             let length = entry.metadata()?.len();
-            match found.ready.get_mut(segment as usize) {
-                Some(ready) if length > 0 && is_whole(&entry.path(), segment) => {
+            let is_whole = |vouched: bool| {
+                let read = || fs::read(entry.path()).is_ok_and(|b| plan.is_whole(track, n, &b));
+                length > 0 && (vouched || read())
+            };
+            let mut all = found.iter_mut().zip(manifests);
+            let own = all.find(|(found, _)| found.track == track);
+            match own.and_then(|(own, manifest)| {
+                let ready = own.ready.get_mut(n as usize)?;
+                is_whole(manifest.is_some()).then_some((ready, &mut own.bytes))
+            }) {
+                Some((ready, bytes)) => {
                     *ready = true;
-                    found.bytes += length;
+                    *bytes += length;
                 }
-                _ => disk::remove(&entry.path())?,
+                None => disk::remove(&entry.path())?,
             }
         }
         Ok(found)
@@ -292,29 +321,25 @@ impl Store {
     }
 }
 
+fn manifest_name(track: Track) -> String {
+    format!("{track}-manifest.json")
+}
+
 /// Removes what [`Store::detach`] took out of sight.
 pub fn erase(path: &Path) -> io::Result<()> {
     fs::remove_dir_all(path)
 }
 
-/// Whether a file holds exactly the frames that the table gives its segment: after a crash of the machine it may not.
-fn is_whole(path: &Path, table: &SegmentTable, n: u32) -> bool {
-    let Some(frames) = table.frames(n) else {
-        return false;
-    };
-    let Ok(bytes) = fs::read(path) else {
-        return false;
-    };
-    fmp4::frame_count(&bytes) == Ok((frames.start, (frames.end - frames.start) as usize))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::adts::{AudioConfig, Frames};
+    use crate::package::{
+        AUDIO,
+        adts::{AudioConfig, Frames},
+        fmp4,
+        plan::{Choices, tests::facts},
+    };
     use std::time::Duration;
-
-    const AUDIO: Track = Track { kind: Kind::Audio, index: 0 };
 
     fn segment(table: &SegmentTable, n: u32) -> Bytes {
         let frames = table.frames(n).unwrap();
@@ -338,7 +363,9 @@ mod tests {
     async fn what_was_kept_is_found_and_what_is_broken_goes() {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::new(dir.path()));
-        let table = SegmentTable::audio(1000, 44_100, Duration::from_secs(5));
+        let choices = Choices { bitrate: 128_000, segment: Duration::from_secs(5) };
+        let plan = Plan::new(&facts(44_100, 2, 1_000_000), choices).unwrap();
+        let table = plan.audio[0].table.clone();
         let key = Key::of(&[b"package"]);
         store.create(key, &"what it is", Some(Bytes::from_static(b"WEBVTT"))).await.unwrap();
         for n in [0, 2] {
@@ -356,7 +383,7 @@ mod tests {
             fs::write(folder.join(name), bytes).unwrap();
         }
 
-        let found = store.find(key, &table).unwrap();
+        let found = store.find(key, &plan).unwrap().remove(0);
         assert_eq!(found.ready[..4], [true, false, true, false]);
         assert!(found.manifest.is_none() && found.bytes > 0);
         let mut names: Vec<_> =

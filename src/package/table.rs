@@ -97,6 +97,11 @@ impl SegmentTable {
         self.bounds[self.bounds.len() - 1]
     }
 
+    /// Seconds of the whole rendition.
+    pub fn length(&self) -> f64 {
+        self.total() as f64 / f64::from(self.timescale)
+    }
+
     /// The duration of segment `n` in seconds, as EXTINF says it.
     pub fn seconds(&self, n: u32) -> Option<f64> {
         self.ticks(n).map(|t| (t.end - t.start) as f64 / f64::from(self.timescale))

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 
 use super::{
-    AUDIO, Package, Packager, SUBTITLES,
+    AUDIO, Package, Packager, Part, SUBTITLES,
     captions::Captions,
-    file::{File, Format},
+    file::{File, Format, Kind},
     fmp4, packed,
     plan::Audio,
     playlist::{self, Query, Subtitles, Variant},
@@ -74,7 +74,9 @@ impl Packager {
         let container = query.container.unwrap_or(self.container);
         let name = Name::of(package.key, file, container, query);
         if let Some(hot) = self.hot.get(&name).await {
-            if let File::Segment(AUDIO, ..) = file {
+            if let File::Segment(track, ..) = file
+                && track.kind != Kind::Subtitles
+            {
                 self.metrics.segments_from_memory.inc();
             }
             return Ok(hot);
@@ -90,35 +92,40 @@ impl Packager {
                 let make = async { self.playlist(package, file, container, query).map(zipped) };
                 self.cached(name, make).await
             }
-            File::Init(AUDIO) => {
-                let make = async { Ok(Hot::new(fmp4::init(package.plan.audio.config))) };
-                self.cached(name, make).await
-            }
-            File::Segment(AUDIO, n, _) if n >= package.audio.table().len() => Err(no_such_file()),
-            File::Segment(AUDIO, n, Format::M4s) => self.segment(package, n, name).await,
-            File::Segment(AUDIO, n, format) => {
-                self.cached(name, self.mux(package, n, format)).await
+            File::Init(track) => {
+                let audio = package.plan.audio(track).ok_or_else(no_such_file)?;
+                self.cached(name, async { Ok(Hot::new(fmp4::init(audio.config))) }).await
             }
             File::Segment(SUBTITLES, n, Format::Vtt) if package.has_captions => {
                 self.cached(name, self.caption_segment(package, n, container)).await
             }
-            _ => Err(no_such_file()),
+            File::Segment(track, n, format) => {
+                let part = package.part(track).ok_or_else(no_such_file)?;
+                match format {
+                    _ if n >= part.rendition.table().len() => Err(no_such_file()),
+                    Format::M4s => self.segment(&part, n, name).await,
+                    _ => self.cached(name, self.mux(&part, n, format)).await,
+                }
+            }
         }
     }
 
     /// Every file that the playlists of a package name, and these last.
     pub fn files(&self, package: &Package) -> Vec<File> {
-        let count = package.audio.table().len();
         let format = Format::from(self.container);
-        let mut files: Vec<_> = (0..count).map(|n| File::Segment(AUDIO, n, format)).collect();
-        if format == Format::M4s {
-            files.push(File::Init(AUDIO));
+        let mut files = Vec::new();
+        for (track, table) in package.plan.tables() {
+            files.extend((0..table.len()).map(|n| File::Segment(track, n, format)));
+            if format == Format::M4s {
+                files.push(File::Init(track));
+            }
+            files.push(File::Playlist(track));
         }
-        if package.has_captions {
-            files.extend((0..count).map(|n| File::Segment(SUBTITLES, n, Format::Vtt)));
+        if let Some(table) = package.plan.timeline().filter(|_| package.has_captions) {
+            files.extend((0..table.len()).map(|n| File::Segment(SUBTITLES, n, Format::Vtt)));
             files.push(File::Playlist(SUBTITLES));
         }
-        files.extend([File::Playlist(AUDIO), File::Index]);
+        files.push(File::Index);
         files
     }
 
@@ -129,17 +136,17 @@ impl Packager {
     }
 
     /// A segment that is not in memory: from disk, or once a head has made it.
-    async fn segment(&self, package: &Arc<Package>, n: u32, name: Name) -> Result<Hot> {
+    async fn segment(&self, part: &Part, n: u32, name: Name) -> Result<Hot> {
         let count = |from| Metrics::count(&self.metrics.segment_lookups, from);
-        if package.audio.is_ready(n) {
+        if part.rendition.is_ready(n) {
             count("disk");
         } else {
             count("encoded");
-            self.wait_for(package, n).await?;
+            self.wait_for(part, n).await?;
         }
         let file = name.file;
         let read = async {
-            let bytes = self.store.read(package.key, file).await;
+            let bytes = self.store.read(part.package.key, file).await;
             bytes.map(Hot::new).map_err(|error| {
                 tracing::error!(%error, "a segment cannot be read");
                 Error::new(Code::EncodeFailed, "a segment that was there cannot be read any more")
@@ -149,16 +156,17 @@ impl Packager {
     }
 
     /// Waits until segment `n` is there.
-    pub(super) async fn wait_for(&self, package: &Arc<Package>, n: u32) -> Result<()> {
-        let _waiter = package.audio.wait(n);
+    pub(super) async fn wait_for(&self, part: &Part, n: u32) -> Result<()> {
+        let rendition = &part.rendition;
+        let _waiter = rendition.wait(n);
         let wait = async {
             loop {
-                let changed = package.audio.changed();
-                match package.audio.outlook(n) {
+                let changed = rendition.changed();
+                match rendition.outlook(n) {
                     Outlook::Ready => return Ok(()),
                     Outlook::Failed(error) => return Err(error),
                     Outlook::Coming => {}
-                    Outlook::Needed => self.workers.want(package, n)?,
+                    Outlook::Needed => self.workers.want(part, n)?,
                 }
                 changed.await;
             }
@@ -171,23 +179,24 @@ impl Packager {
         tokio::time::timeout(patience, wait).await.map_err(late)?
     }
 
-    /// The frames of a CMAF segment in another container.
-    async fn mux(&self, package: &Arc<Package>, n: u32, format: Format) -> Result<Hot> {
-        let name = Name::new(package.key, File::Segment(AUDIO, n, Format::M4s));
+    /// The frames of an audio segment in another container.
+    async fn mux(&self, part: &Part, n: u32, format: Format) -> Result<Hot> {
+        let Part { package, rendition } = part;
+        let audio = package.plan.audio(rendition.track).ok_or_else(no_such_file)?;
+        let name = Name::new(package.key, File::Segment(rendition.track, n, Format::M4s));
         let segment = match self.hot.get(&name).await {
             Some(hot) => {
                 self.metrics.segments_from_memory.inc();
                 hot
             }
-            None => self.segment(package, n, name).await?,
+            None => self.segment(part, n, name).await?,
         };
         let (first, frames) = fmp4::read(&segment.bytes).map_err(|e| {
             Error::new(Code::EncodeFailed, format!("a segment on disk is damaged: {e}"))
         })?;
-        let config = package.plan.audio.config;
         Ok(Hot::new(match format {
-            Format::Ts => ts::segment(config, n, first, &frames),
-            _ => packed::segment(config, first, &frames),
+            Format::Ts => ts::segment(audio.config, n, first, &frames),
+            _ => packed::segment(audio.config, first, &frames),
         }))
     }
 
@@ -197,7 +206,7 @@ impl Packager {
         n: u32,
         container: Container,
     ) -> Result<Hot> {
-        let table = package.audio.table();
+        let table = package.plan.timeline().ok_or_else(no_such_file)?;
         let ticks = table.ticks(n).ok_or_else(no_such_file)?;
         let captions = self.captions(package).await?;
         // Players place a segment's audio up to one frame beside its place in the table.
@@ -228,19 +237,23 @@ impl Packager {
         container: Container,
         query: Query<'_>,
     ) -> Result<String> {
-        let table = package.audio.table();
+        let plan = &package.plan;
         match file {
             File::Index => {
                 let captions =
                     [Subtitles { track: SUBTITLES, name: &self.name, language: &self.language }];
                 let shown = if package.has_captions { &captions[..] } else { &[] };
-                Ok(playlist::index(&[variant(&package.plan.audio, container)], shown, query))
-            }
-            File::Playlist(AUDIO) => {
-                Ok(playlist::media(table, AUDIO, Format::from(container), query))
+                let variants: Vec<_> =
+                    plan.audio(AUDIO).map(|audio| variant(audio, container)).into_iter().collect();
+                Ok(playlist::index(&variants, shown, query))
             }
             File::Playlist(SUBTITLES) if package.has_captions => {
+                let table = plan.timeline().ok_or_else(no_such_file)?;
                 Ok(playlist::media(table, SUBTITLES, Format::Vtt, query))
+            }
+            File::Playlist(track) => {
+                let rendition = package.rendition(track).ok_or_else(no_such_file)?;
+                Ok(playlist::media(rendition.table(), track, Format::from(container), query))
             }
             _ => Err(no_such_file()),
         }

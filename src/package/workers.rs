@@ -15,10 +15,10 @@ use futures_util::FutureExt;
 use tokio::task::AbortHandle;
 
 use super::{
-    Package, Packager,
+    Package, Packager, Part,
     control::Control,
+    file::Track,
     head::{self, End},
-    rendition::Outlook,
 };
 use crate::{
     error::{Code, Error, Result},
@@ -28,8 +28,8 @@ use crate::{
 /// When a caller who was turned away should come back.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Heads of one package at the same time.
-const PER_PACKAGE: usize = 2;
+/// Heads of one rendition at the same time.
+const PER_RENDITION: usize = 2;
 
 /// Processes for each worker, counting those that wait for their source: they cost memory, if no processor.
 const STARVED_PER_WORKER: usize = 8;
@@ -48,14 +48,14 @@ pub struct Workers {
 struct Inner {
     running: Vec<Running>,
     demands: VecDeque<Demand>,
-    fresh: VecDeque<Arc<Package>>,
-    backlog: VecDeque<Weak<Package>>,
+    fresh: VecDeque<Part>,
+    backlog: VecDeque<(Weak<Package>, Track)>,
     closed: bool,
 }
 
 #[derive(Debug)]
 struct Running {
-    package: Arc<Package>,
+    part: Part,
     control: Arc<Control>,
     task: AbortHandle,
 }
@@ -63,7 +63,7 @@ struct Running {
 /// A segment that somebody waits for and no head will reach soon.
 #[derive(Debug)]
 struct Demand {
-    package: Arc<Package>,
+    part: Part,
     n: u32,
 }
 
@@ -79,14 +79,14 @@ enum Urgency {
 impl Inner {
     /// Drops the demands of those who wait no more: they would count against those who do.
     fn forget_leavers(&mut self) {
-        self.demands.retain(|demand| demand.package.audio.is_wanted(demand.n));
+        self.demands.retain(|demand| demand.part.rendition.is_wanted(demand.n));
     }
 
-    /// Puts a package at the end of the backlog, where it stands once at most.
-    fn put_off(&mut self, package: &Arc<Package>) {
-        let own = Arc::downgrade(package);
-        if !self.backlog.iter().any(|other| other.ptr_eq(&own)) {
-            self.backlog.push_back(own);
+    /// Puts a rendition that can wait at the end of the backlog, where it stands once at most.
+    fn put_off(&mut self, part: &Part) {
+        let (own, track) = (Arc::downgrade(&part.package), part.rendition.track);
+        if !self.backlog.iter().any(|(other, named)| other.ptr_eq(&own) && *named == track) {
+            self.backlog.push_back((own, track));
         }
     }
 }
@@ -113,32 +113,34 @@ impl Workers {
     ///
     /// # Errors
     /// [`Code::Busy`](crate::error::Code::Busy) when too many others are.
-    pub fn want(&self, package: &Arc<Package>, n: u32) -> Result<()> {
+    pub fn want(&self, part: &Part, n: u32) -> Result<()> {
         let mut inner = self.inner();
         inner.forget_leavers();
-        let asked = |demand: &Demand| demand.n == n && Arc::ptr_eq(&demand.package, package);
-        if !inner.demands.iter().any(asked) && needs_head(package, n) {
+        let asked = |demand: &Demand| demand.n == n && demand.part.is(part);
+        if !inner.demands.iter().any(asked) && part.needs_head(n) {
             if inner.demands.len() >= self.queue {
                 return Err(Error::busy("too many segments are waited for", RETRY));
             }
-            inner.demands.push_back(Demand { package: package.clone(), n });
+            inner.demands.push_back(Demand { part: part.clone(), n });
         }
         self.settle(&mut inner);
         Ok(())
     }
 
-    /// Somebody is about to play `package`: its first segment comes before anything that nobody waits for.
-    pub fn begin(&self, package: &Arc<Package>) {
+    /// Somebody is about to play these: their first segments come before anything that nobody waits for.
+    pub fn begin(&self, parts: impl Iterator<Item = Part>) {
         let mut inner = self.inner();
-        inner.fresh.push_back(package.clone());
-        inner.put_off(package);
+        for part in parts {
+            inner.put_off(&part);
+            inner.fresh.push_back(part);
+        }
         self.settle(&mut inner);
     }
 
-    /// `package` is not complete, and can wait.
-    pub fn prewarm(&self, package: &Arc<Package>) {
+    /// These are not complete, and can wait.
+    pub fn prewarm(&self, parts: impl Iterator<Item = Part>) {
         let mut inner = self.inner();
-        inner.put_off(package);
+        parts.for_each(|part| inner.put_off(&part));
         self.settle(&mut inner);
     }
 
@@ -150,11 +152,11 @@ impl Workers {
     /// Ends the heads of a package that is about to go.
     pub fn end(&self, package: &Arc<Package>) {
         let mut inner = self.inner();
-        let own = |head: &mut Running| Arc::ptr_eq(&head.package, package);
+        let own = |head: &mut Running| Arc::ptr_eq(&head.part.package, package);
         let ended: Vec<_> = inner.running.extract_if(.., own).collect();
         for head in &ended {
             head.task.abort();
-            package.audio.remove_head(&head.control);
+            head.part.rendition.remove_head(&head.control);
             Metrics::count(&self.metrics.heads_ended, End::Idle.name());
         }
         if !ended.is_empty() {
@@ -187,59 +189,62 @@ impl Workers {
 
     fn serve_demands(&self, inner: &mut Inner) {
         let mut short = 0;
-        for Demand { package, n } in std::mem::take(&mut inner.demands) {
-            if !package.audio.is_wanted(n) || !needs_head(&package, n) {
+        for Demand { part, n } in std::mem::take(&mut inner.demands) {
+            if !part.rendition.is_wanted(n) || !part.needs_head(n) {
                 continue;
             }
-            if package.can_start(n) {
-                if package.audio.heads() >= PER_PACKAGE {
-                    if let Some(head) = package.audio.spare_head() {
+            if part.can_start(n) {
+                if part.rendition.heads() >= PER_RENDITION {
+                    if let Some(head) = part.rendition.spare_head() {
                         head.stop.store(true, Relaxed);
                     }
                 } else if self.has_slot(inner) {
-                    self.start(inner, &package, n);
+                    self.start(inner, &part, n);
                     continue;
                 } else {
                     short += 1;
                 }
             }
-            inner.demands.push_back(Demand { package, n });
+            inner.demands.push_back(Demand { part, n });
         }
         Self::end_heads(inner, short, Urgency::Waited);
     }
 
     fn serve_fresh(&self, inner: &mut Inner) {
         let mut short = 0;
-        for package in std::mem::take(&mut inner.fresh) {
-            if !package.is_live() || !needs_head(&package, 0) || !package.can_start(0) {
+        for part in std::mem::take(&mut inner.fresh) {
+            if !part.package.is_live() || !part.needs_head(0) || !part.can_start(0) {
                 continue;
             }
             if self.has_slot(inner) {
-                self.start(inner, &package, 0);
+                self.start(inner, &part, 0);
             } else {
                 short += 1;
-                inner.fresh.push_back(package);
+                inner.fresh.push_back(part);
             }
         }
         Self::end_heads(inner, short, Urgency::Fresh);
     }
 
-    /// Goes round the incomplete packages while there are slots that nobody else wants.
+    /// Goes round the incomplete renditions while there are slots that nobody else wants.
     fn serve_backlog(&self, inner: &mut Inner) {
         for _ in 0..inner.backlog.len() {
             if !self.has_slot(inner) {
                 return;
             }
-            let Some(package) = inner.backlog.pop_front().and_then(|weak| weak.upgrade()) else {
+            let Some((package, track)) = inner.backlog.pop_front() else {
+                return;
+            };
+            let Some(part) = package.upgrade().and_then(|package| package.part(track)) else {
                 continue;
             };
-            let gap = package.audio.first_gap();
-            match gap.filter(|_| package.is_live() && package.audio.heads() == 0) {
-                Some(n) if package.can_start(n) => self.start(inner, &package, n),
+            let gap = part.rendition.first_gap();
+            match gap.filter(|_| part.package.is_live() && part.rendition.heads() == 0) {
+                Some(n) if part.can_start(n) => self.start(inner, &part, n),
                 // Complete, failing, or nobody's: whoever changes that puts it here again.
                 None => {}
                 // Its source is still arriving: dispatch comes again when it is whole.
-                Some(_) => inner.backlog.push_back(Arc::downgrade(&package)),
+                Some(_) => inner.put_off(&part),
             }
         }
     }
@@ -253,10 +258,10 @@ impl Workers {
     /// Tells as many heads to end as there are heads `short`, least useful first.
     fn end_heads(inner: &Inner, short: usize, urgency: Urgency) {
         let ending = inner.running.iter().filter(|head| head.control.stop.load(Relaxed)).count();
-        let useful = |head: &&Running| head.package.audio.is_followed(&head.control);
+        let useful = |head: &&Running| head.part.rendition.is_followed(&head.control);
         // A head that reads a source on its way could not be followed by another one until that is whole.
         let spare =
-            |head: &&Running| !head.control.stop.load(Relaxed) && !head.package.is_arriving();
+            |head: &&Running| !head.control.stop.load(Relaxed) && !head.part.package.is_arriving();
         let (followed, unfollowed): (Vec<_>, Vec<_>) =
             inner.running.iter().filter(spare).partition(useful);
         let followed = followed.into_iter().filter(|_| urgency == Urgency::Waited);
@@ -265,13 +270,13 @@ impl Workers {
         }
     }
 
-    fn start(&self, inner: &mut Inner, package: &Arc<Package>, n: u32) {
+    fn start(&self, inner: &mut Inner, part: &Part, n: u32) {
         let Some(packager) = self.packager.upgrade() else {
             return;
         };
         let control = Control::new(n);
-        package.audio.add_head(control.clone());
-        let (own, head) = (package.clone(), control.clone());
+        part.rendition.add_head(control.clone());
+        let (own, head) = (part.clone(), control.clone());
         let task = tokio::spawn(async move {
             let run = AssertUnwindSafe(head::run(&packager, &own, &head)).catch_unwind();
             let fell = |_| End::Failed(Error::new(Code::Internal, "a head fell over"));
@@ -279,29 +284,26 @@ impl Workers {
             packager.workers.ended(&own, &head, end);
             packager.settle(&own).await;
         });
-        let (package, task) = (package.clone(), task.abort_handle());
-        inner.running.push(Running { package, control, task });
+        let (part, task) = (part.clone(), task.abort_handle());
+        inner.running.push(Running { part, control, task });
     }
 
-    fn ended(&self, package: &Arc<Package>, control: &Arc<Control>, end: End) {
+    fn ended(&self, part: &Part, control: &Arc<Control>, end: End) {
         Metrics::count(&self.metrics.heads_ended, end.name());
         if let End::Failed(error) = end {
             let n = control.next.load(Relaxed);
-            tracing::warn!(package = %package.key, segment = n, %error, "a head failed");
-            package.audio.fail(n, error);
+            let track = part.rendition.track;
+            tracing::warn!(package = %part.package.key, %track, segment = n, %error, "a head failed");
+            part.rendition.fail(n, error);
         }
         let mut inner = self.inner();
         inner.running.retain(|head| !Arc::ptr_eq(&head.control, control));
-        package.audio.remove_head(control);
-        inner.put_off(package);
+        part.rendition.remove_head(control);
+        inner.put_off(part);
         self.settle(&mut inner);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn needs_head(package: &Package, n: u32) -> bool {
-    matches!(package.audio.outlook(n), Outlook::Needed)
 }
