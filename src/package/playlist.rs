@@ -13,6 +13,9 @@ use crate::config::Container;
 /// Microseconds in a second: EXTINF is written with six decimals.
 const MICROS: u128 = 1_000_000;
 
+/// The group of all audio tracks beside video or each other.
+const AUDIO: &str = "audio";
+
 /// The group of all caption tracks.
 const SUBTITLES: &str = "subs";
 
@@ -36,32 +39,66 @@ pub struct Variant<'a> {
     pub average_bandwidth: u64,
     /// CODECS, as RFC 6381 writes them: `mp4a.40.2`.
     pub codecs: &'a str,
+    /// RESOLUTION and FRAME-RATE.
+    pub picture: Option<Picture>,
 }
 
-/// A caption track of the multivariant playlist.
+/// What a video track looks like.
 #[derive(Clone, Copy, Debug)]
-pub struct Subtitles<'a> {
+pub struct Picture {
+    /// Pixels from left to right.
+    pub width: u32,
+    /// Pixels from top to bottom.
+    pub height: u32,
+    /// Frames a second.
+    pub rate: f64,
+}
+
+/// An audio or caption track beside the variants.
+#[derive(Clone, Copy, Debug)]
+pub struct Alternative<'a> {
     /// Its track.
     pub track: Track,
-    /// NAME, for people.
+    /// NAME, for people; no other of its kind has the same.
     pub name: &'a str,
     /// LANGUAGE, a tag of RFC 5646.
-    pub language: &'a str,
+    pub language: Option<&'a str>,
+    /// Whether it is shown where nobody has chosen.
+    pub default: bool,
+    /// Whether captions are for everybody.
+    pub forced: bool,
+    /// CHANNELS of an audio track.
+    pub channels: Option<u8>,
 }
 
-/// The multivariant playlist: caption tracks, if any, in one group that every variant names.
-pub fn index(variants: &[Variant], subtitles: &[Subtitles], query: Query) -> String {
+/// The multivariant playlist: audio and caption tracks, if any, in one group each that every variant names.
+pub fn index(variants: &[Variant], alternatives: &[Alternative], query: Query) -> String {
     let mut out = String::from("#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n");
-    for captions in subtitles {
-        _ = writeln!(
-            out,
-            "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"{SUBTITLES}\",NAME=\"{}\",LANGUAGE=\"{}\",\
-             DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI=\"{}{query}\"",
-            Quoted(captions.name),
-            Quoted(captions.language),
-            File::Playlist(captions.track),
-        );
+    for alternative in alternatives {
+        let yes = |flag: bool| if flag { "YES" } else { "NO" };
+        let (kind, group) = match alternative.track.kind {
+            Kind::Audio => ("AUDIO", AUDIO),
+            _ => ("SUBTITLES", SUBTITLES),
+        };
+        let name = Quoted(alternative.name);
+        _ = write!(out, "#EXT-X-MEDIA:TYPE={kind},GROUP-ID=\"{group}\",NAME=\"{name}\"");
+        if let Some(language) = alternative.language {
+            _ = write!(out, ",LANGUAGE=\"{}\"", Quoted(language));
+        }
+        _ = write!(out, ",DEFAULT={},AUTOSELECT=YES", yes(alternative.default));
+        if kind == "SUBTITLES" {
+            _ = write!(out, ",FORCED={}", yes(alternative.forced));
+        }
+        if let Some(channels) = alternative.channels {
+            _ = write!(out, ",CHANNELS=\"{channels}\"");
+        }
+        // Without a URI it is what the variant has already.
+        if !variants.iter().any(|variant| variant.track == alternative.track) {
+            _ = write!(out, ",URI=\"{}{query}\"", File::Playlist(alternative.track));
+        }
+        out.push('\n');
     }
+    let has = |kind| alternatives.iter().any(|alternative| alternative.track.kind == kind);
     for variant in variants {
         _ = write!(
             out,
@@ -70,7 +107,13 @@ pub fn index(variants: &[Variant], subtitles: &[Subtitles], query: Query) -> Str
             variant.average_bandwidth,
             Quoted(variant.codecs),
         );
-        if !subtitles.is_empty() {
+        if let Some(Picture { width, height, rate }) = variant.picture {
+            _ = write!(out, ",RESOLUTION={width}x{height},FRAME-RATE={rate:.3}");
+        }
+        if has(Kind::Audio) {
+            _ = write!(out, ",AUDIO=\"{AUDIO}\"");
+        }
+        if has(Kind::Subtitles) {
             _ = write!(out, ",SUBTITLES=\"{SUBTITLES}\"");
         }
         _ = writeln!(out, "\n{}{query}", File::Playlist(variant.track));
@@ -78,18 +121,25 @@ pub fn index(variants: &[Variant], subtitles: &[Subtitles], query: Query) -> Str
     out
 }
 
-/// The media playlist of a track whose segments come in `format`.
+/// The media playlist of a track whose segments come in `format`. Beside video, every track but captions has the same
+/// EXT-X-TARGETDURATION (RFC 8216 section 6.2.4): `longest`, if that is more than its own.
 ///
 /// Every EXTINF is the difference of two bounds, each rounded to a microsecond, so that any run of them sums up to the exact
 /// time between its ends within one microsecond, and the first n to within half of one: nothing drifts.
-pub fn media(table: &SegmentTable, track: Track, format: Format, query: Query) -> String {
+pub fn media(
+    table: &SegmentTable,
+    track: Track,
+    format: Format,
+    longest: u64,
+    query: Query,
+) -> String {
     let version = if format == Format::M4s { 6 } else { 3 };
     let mut out = String::with_capacity(256 + 64 * table.len() as usize);
     _ = write!(
         out,
         "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{}\n\
          #EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n",
-        target_duration(table, version),
+        target_duration(table, version).max(longest),
     );
     if track.kind != Kind::Subtitles {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");

@@ -88,11 +88,12 @@ impl Encoded {
             bandwidth: 140_000,
             average_bandwidth: 128_000,
             codecs: "mp4a.40.2",
+            picture: None,
         };
         let write =
             |file: File, bytes: &[u8]| fs::write(folder.join(file.to_string()), bytes).unwrap();
         write(File::Index, playlist::index(&[variant], &[], query).as_bytes());
-        let media = playlist::media(&self.table, A0, format, query);
+        let media = playlist::media(&self.table, A0, format, 0, query);
         write(File::Playlist(A0), media.as_bytes());
         write(File::Init(A0), &fmp4::init(self.config));
         for n in 0..self.table.len() {

@@ -14,7 +14,7 @@ use super::{
     file::{File, Format, Kind},
     fmp4, packed,
     plan::Audio,
-    playlist::{self, Query, Subtitles, Variant},
+    playlist::{self, Alternative, Query, Variant},
     rendition::Outlook,
     store::{Hot, Key},
     table::FRAME,
@@ -230,6 +230,18 @@ impl Packager {
         got.map_err(|error: Arc<Error>| Error::clone(&error))
     }
 
+    /// The captions that came beside the media.
+    fn captions_shown(&self) -> Alternative<'_> {
+        Alternative {
+            track: SUBTITLES,
+            name: &self.name,
+            language: Some(&self.language),
+            default: false,
+            forced: false,
+            channels: None,
+        }
+    }
+
     fn playlist(
         &self,
         package: &Package,
@@ -240,8 +252,7 @@ impl Packager {
         let plan = &package.plan;
         match file {
             File::Index => {
-                let captions =
-                    [Subtitles { track: SUBTITLES, name: &self.name, language: &self.language }];
+                let captions = [self.captions_shown()];
                 let shown = if package.has_captions { &captions[..] } else { &[] };
                 let variants: Vec<_> =
                     plan.audio(AUDIO).map(|audio| variant(audio, container)).into_iter().collect();
@@ -249,11 +260,11 @@ impl Packager {
             }
             File::Playlist(SUBTITLES) if package.has_captions => {
                 let table = plan.timeline().ok_or_else(no_such_file)?;
-                Ok(playlist::media(table, SUBTITLES, Format::Vtt, query))
+                Ok(playlist::media(table, SUBTITLES, Format::Vtt, 0, query))
             }
             File::Playlist(track) => {
                 let rendition = package.rendition(track).ok_or_else(no_such_file)?;
-                Ok(playlist::media(rendition.table(), track, Format::from(container), query))
+                Ok(playlist::media(rendition.table(), track, Format::from(container), 0, query))
             }
             _ => Err(no_such_file()),
         }
@@ -262,7 +273,7 @@ impl Packager {
 
 fn variant(audio: &Audio, container: Container) -> Variant<'static> {
     let (bandwidth, average_bandwidth) = audio.bandwidth(container);
-    Variant { track: AUDIO, bandwidth, average_bandwidth, codecs: AAC_LC }
+    Variant { track: AUDIO, bandwidth, average_bandwidth, codecs: AAC_LC, picture: None }
 }
 
 fn no_such_file() -> Error {

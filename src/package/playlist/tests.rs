@@ -8,10 +8,22 @@ use super::*;
 const A0: Track = Track { kind: Kind::Audio, index: 0 };
 const S0: Track = Track { kind: Kind::Subtitles, index: 0 };
 
-const CAPTIONS: Subtitles = Subtitles { track: S0, name: "English", language: "en" };
+const CAPTIONS: Alternative = Alternative {
+    track: S0,
+    name: "English",
+    language: Some("en"),
+    default: false,
+    forced: false,
+    channels: None,
+};
 
-const AUDIO: Variant =
-    Variant { track: A0, bandwidth: 160_000, average_bandwidth: 131_000, codecs: "mp4a.40.2" };
+const AUDIO: Variant = Variant {
+    track: A0,
+    bandwidth: 160_000,
+    average_bandwidth: 131_000,
+    codecs: "mp4a.40.2",
+    picture: None,
+};
 
 fn table(seconds: u64) -> SegmentTable {
     SegmentTable::audio(seconds * 44_100 / 1024, 44_100, Duration::from_secs(5))
@@ -45,7 +57,7 @@ fn micros(playlist: &str) -> Vec<u64> {
 
 #[test]
 fn a_media_playlist() {
-    let playlist = media(&table(4), A0, Format::M4s, Query::default());
+    let playlist = media(&table(4), A0, Format::M4s, 0, Query::default());
     assert_eq!(
         playlist,
         "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n\
@@ -61,7 +73,7 @@ fn another_reader_reads_it() {
     for (track, format, version) in
         [(A0, Format::M4s, 6), (A0, Format::Aac, 3), (A0, Format::Ts, 3), (S0, Format::Vtt, 3)]
     {
-        let text = media(&table, track, format, Query::default());
+        let text = media(&table, track, format, 0, Query::default());
         let read = parse_media(&text);
         assert_eq!(read.version, Some(version));
         assert_eq!(read.media_sequence, 0);
@@ -82,8 +94,8 @@ fn another_reader_reads_it() {
 #[test]
 fn before_version_6_no_segment_is_longer_than_the_target() {
     let folded = SegmentTable::audio(531, 44_100, Duration::from_secs(5));
-    assert!(media(&folded, A0, Format::M4s, Query::default()).contains("TARGETDURATION:5\n"));
-    assert!(media(&folded, A0, Format::Ts, Query::default()).contains("TARGETDURATION:6\n"));
+    assert!(media(&folded, A0, Format::M4s, 0, Query::default()).contains("TARGETDURATION:5\n"));
+    assert!(media(&folded, A0, Format::Ts, 0, Query::default()).contains("TARGETDURATION:6\n"));
 }
 
 #[test]
@@ -104,13 +116,49 @@ fn a_multivariant_playlist() {
 }
 
 #[test]
+fn video_has_its_audio_beside_it() {
+    let picture = Picture { width: 854, height: 480, rate: 30_000.0 / 1_001.0 };
+    let track = Track { kind: Kind::Video, index: 1 };
+    let codecs = "avc1.64001f,mp4a.40.2";
+    let video = Variant { track, codecs, picture: Some(picture), ..AUDIO };
+    let sound = |index, language| Alternative {
+        track: Track { kind: Kind::Audio, index },
+        name: language,
+        language: Some(language),
+        default: index == 0,
+        forced: false,
+        channels: Some(2),
+    };
+    assert_eq!(
+        index(&[video], &[sound(0, "en"), sound(1, "pt-BR")], Query::default()),
+        "#EXTM3U\n#EXT-X-INDEPENDENT-SEGMENTS\n\
+         #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"en\",LANGUAGE=\"en\",DEFAULT=YES,\
+         AUTOSELECT=YES,CHANNELS=\"2\",URI=\"a0.m3u8\"\n\
+         #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"audio\",NAME=\"pt-BR\",LANGUAGE=\"pt-BR\",DEFAULT=NO,\
+         AUTOSELECT=YES,CHANNELS=\"2\",URI=\"a1.m3u8\"\n\
+         #EXT-X-STREAM-INF:BANDWIDTH=160000,AVERAGE-BANDWIDTH=131000,CODECS=\"avc1.64001f,mp4a.40.2\",\
+         RESOLUTION=854x480,FRAME-RATE=29.970,AUDIO=\"audio\"\nv1.m3u8\n"
+    );
+    // Where there is no video, one of them is the variant itself.
+    let text = index(&[AUDIO], &[sound(0, "en"), sound(1, "de")], Query::default());
+    assert_eq!(text.matches("URI=").count(), 1, "{text}");
+    assert!(text.ends_with(",AUDIO=\"audio\"\na0.m3u8\n"), "{text}");
+}
+
+#[test]
+fn beside_video_all_have_the_longest_target() {
+    let text = media(&table(20), A0, Format::M4s, 9, Query::default());
+    assert!(text.contains("TARGETDURATION:9\n"));
+}
+
+#[test]
 fn every_uri_carries_the_query() {
     let query = Query { container: Some(Container::Aac), token: Some("e.y-_~") };
     let carried = "?container=aac&token=e.y-_~";
     let texts = [
         index(&[AUDIO], &[CAPTIONS], query),
-        media(&table(20), A0, Format::M4s, query),
-        media(&table(20), S0, Format::Vtt, query),
+        media(&table(20), A0, Format::M4s, 0, query),
+        media(&table(20), S0, Format::Vtt, 0, query),
     ];
     for text in texts {
         let in_tags =
@@ -139,7 +187,7 @@ proptest! {
         seconds in 1u64..=20,
     ) {
         let table = SegmentTable::audio(frames, rate, Duration::from_secs(seconds));
-        let micros = micros(&media(&table, A0, Format::Ts, Query::default()));
+        let micros = micros(&media(&table, A0, Format::Ts, 0, Query::default()));
         prop_assert_eq!(micros.len(), table.len() as usize);
         let exact = |ticks: u64| u128::from(ticks) * MICROS * 2 / u128::from(rate);
         let targets = [3, 6].map(|version| target_duration(&table, version));
@@ -158,7 +206,7 @@ proptest! {
 
     #[test]
     fn nothing_gets_out_of_its_quotes(name in any::<String>(), language in any::<String>(), token in any::<String>()) {
-        let captions = Subtitles { track: S0, name: &name, language: &language };
+        let captions = Alternative { name: &name, language: Some(&language), ..CAPTIONS };
         let text = index(&[AUDIO], &[captions], Query { container: None, token: Some(&token) });
         prop_assert_eq!(text.lines().count(), 5);
         prop_assert_eq!(text.matches('"').count(), 12);
@@ -168,7 +216,7 @@ proptest! {
 
 #[test]
 fn names_keep_what_they_may() {
-    let captions = Subtitles { name: "\"Fran\u{e7}ais\", \r\n#EXT\t\u{85}", ..CAPTIONS };
+    let captions = Alternative { name: "\"Fran\u{e7}ais\", \r\n#EXT\t\u{85}", ..CAPTIONS };
     let text = index(&[AUDIO], &[captions], Query::default());
     assert!(text.contains("NAME=\"Fran\u{e7}ais, #EXT\","), "{text}");
 }
