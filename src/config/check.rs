@@ -11,10 +11,12 @@ use reqwest::header::{HeaderName, HeaderValue};
 use super::{
     Fault, Secret, Settings,
     units::{KB, MB, write_bitrate, write_duration, write_size},
+    video::Step,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
+const MOST_STEPS: usize = 8;
 const PB: u64 = 1_000_000_000_000_000;
 
 /// Headers that only the client itself can set right.
@@ -40,6 +42,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
     secrets("token.secret", &settings.token.secret)?;
     headers(settings)?;
     captions(settings)?;
+    ladder(settings)?;
     addresses(settings)?;
     directories(settings)
 }
@@ -58,7 +61,32 @@ fn sizes(settings: &Settings) -> Result<(), Fault> {
     ] {
         within(key, &value, &range, |bytes| write_size(*bytes))?;
     }
-    within("packager.bitrate", &packager.bitrate, &(16_000..=512_000), |bits| write_bitrate(*bits))
+    for (key, bits) in
+        [("packager.bitrate", packager.bitrate), ("packager.copy_bitrate", packager.copy_bitrate)]
+    {
+        within(key, &bits, &(16_000..=512_000), |bits| write_bitrate(*bits))?;
+    }
+    Ok(())
+}
+
+fn ladder(settings: &Settings) -> Result<(), Fault> {
+    let (key, steps) = ("packager.video.ladder", &settings.packager.video.ladder);
+    if steps.is_empty() || steps.len() > MOST_STEPS {
+        return Err(Fault::new(key, format!("must hold 1 to {MOST_STEPS} steps")));
+    }
+    for step in steps {
+        within(key, &step.height, &(64..=4320), |height| format!("a height of {height}"))?;
+        within(key, &step.bitrate, &(50_000..=50_000_000), |bits| write_bitrate(*bits))?;
+    }
+    let falls =
+        |pair: &[Step]| matches!(pair, [a, b] if a.height <= b.height || a.bitrate <= b.bitrate);
+    if steps.windows(2).any(falls) {
+        return Err(Fault::new(
+            key,
+            "each step must be lower and take fewer bits than the one before it",
+        ));
+    }
+    Ok(())
 }
 
 fn durations(settings: &Settings) -> Result<(), Fault> {
@@ -73,6 +101,7 @@ fn durations(settings: &Settings) -> Result<(), Fault> {
         ("upstream.wait", upstream.wait, wait.clone()),
         ("packager.segment", packager.segment, SECOND..=60 * SECOND),
         ("packager.stall", packager.stall, wait.clone()),
+        ("packager.video.ahead", packager.video.ahead, 10 * SECOND..=24 * HOUR),
         ("limits.segment_wait", limits.segment_wait, wait.clone()),
         ("limits.header", limits.header, wait.clone()),
         ("limits.body", limits.body, wait.clone()),

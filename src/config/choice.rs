@@ -62,6 +62,60 @@ pub enum Container {
 
 named!(Container: Cmaf = "cmaf", Aac = "aac", Ts = "ts");
 
+/// The codecs that players can be handed as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// AAC-LC.
+    Aac,
+    /// H.264.
+    H264,
+    /// HEVC, which few browsers play.
+    Hevc,
+    /// AV1.
+    Av1,
+}
+
+named!(Copied: Aac = "aac", H264 = "h264", Hevc = "hevc", Av1 = "av1");
+
+/// What encodes video to H.264.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Encoder {
+    /// The first of the others that works on this machine, x264 last.
+    #[default]
+    Auto,
+    /// x264, on the processor.
+    X264,
+    /// NVIDIA's.
+    Nvenc,
+    /// VA-API's, on the first render node.
+    Vaapi,
+    /// Intel's Quick Sync.
+    Qsv,
+}
+
+named!(Encoder: Auto = "auto", X264 = "libx264", Nvenc = "h264_nvenc", Vaapi = "h264_vaapi", Qsv = "h264_qsv");
+
+/// How hard x264 tries; the slower presets do not keep up with players.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Preset {
+    /// The fastest.
+    Ultrafast,
+    /// Between its neighbours.
+    Superfast,
+    /// About five times as fast as `medium`.
+    #[default]
+    Veryfast,
+    /// Between its neighbours.
+    Faster,
+    /// Between its neighbours.
+    Fast,
+    /// x264's own choice.
+    Medium,
+}
+
+named!(Preset: Ultrafast = "ultrafast", Superfast = "superfast", Veryfast = "veryfast", Faster = "faster",
+    Fast = "fast", Medium = "medium");
+
 /// How important a line must be to be logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Level {

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    choice::Container,
+    choice::{Container, Copied, Encoder, Preset},
     read::cores,
     settings::{Cache, Captions, Cors, Killsize, Limits, Packager, State, Upstream},
     units::{GB, KB, MB},
+    video::{Step, Video},
 };
 
 const fn seconds(seconds: u64) -> Duration {
@@ -74,6 +75,28 @@ impl Default for Packager {
             ffmpeg: "ffmpeg".into(),
             memory: GB,
             stall: seconds(20),
+            copy: vec![Copied::Aac, Copied::H264],
+            copy_bitrate: 256_000,
+            video: Video::default(),
+        }
+    }
+}
+
+impl Default for Video {
+    fn default() -> Self {
+        Self {
+            encoder: Encoder::Auto,
+            preset: Preset::Veryfast,
+            ladder: [
+                (1080, 5_000_000),
+                (720, 2_800_000),
+                (480, 1_400_000),
+                (360, 800_000),
+                (240, 400_000),
+            ]
+            .map(|(height, bitrate)| Step { height, bitrate })
+            .to_vec(),
+            ahead: seconds(60),
         }
     }
 }

@@ -19,9 +19,10 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod units;
+mod video;
 mod warnings;
 
-pub use choice::{Container, Format, Level};
+pub use choice::{Container, Copied, Encoder, Format, Level, Preset};
 pub use load::{Sources, load};
 pub use secret::Secret;
 pub use settings::{
@@ -30,6 +31,7 @@ pub use settings::{
 };
 pub use template::Template;
 pub use units::{LONGEST, duration, size, write_duration, write_size};
+pub use video::{Step, Video};
 pub use warnings::{SAMPLE_HANDSHAKE, warnings};
 
 /// What is wrong with the value of one key.

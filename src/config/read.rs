@@ -10,10 +10,12 @@ use reqwest::Url;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{
+    choice::Copied,
     scalar::parsed,
     secret::Secret,
     template::web_url,
     units::{self, shown},
+    video::Step,
 };
 
 /// A whole number that fits `T`.
@@ -128,6 +130,16 @@ fn origin(url: &Url) -> Option<String> {
     Some(format!("{}://{host}{port}", url.scheme()))
 }
 
+/// Names of codecs.
+pub(super) fn copied<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Copied>, D::Error> {
+    list(deserializer, |text| text.trim().parse())
+}
+
+/// Steps of a ladder.
+pub(super) fn steps<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Step>, D::Error> {
+    list(deserializer, |text| text.trim().parse())
+}
+
 /// One value or several.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -152,6 +164,7 @@ fn list<'de, D: Deserializer<'de>, T>(
 ) -> Result<Vec<T>, D::Error> {
     let items = match Several::<String>::deserialize(deserializer) {
         Ok(Several::Many(items)) => items,
+        Ok(Several::One(text)) if text.trim().is_empty() => Vec::new(),
         Ok(Several::One(text)) => text.split(',').map(String::from).collect(),
         Err(_) => {
             return Err(D::Error::custom("must be a list, or text separated by commas"));

@@ -12,13 +12,14 @@ use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    choice::{Container, Format, Level},
+    choice::{Container, Copied, Format, Level},
     read::{
-        address, base_url, bitrate, networks, number, origins, path, secrets, size, socket, span,
-        switch, text, workers, write_secrets,
+        address, base_url, bitrate, copied, networks, number, origins, path, secrets, size, socket,
+        span, switch, text, workers, write_secrets,
     },
     secret::Secret,
     template::Template,
+    video::Video,
 };
 
 /// Everything that can be configured, valid and complete once [`load`](super::load) has returned it.
@@ -250,6 +251,14 @@ pub struct Packager {
     /// Silence of an ffmpeg that is being read from, after which it is ended (20s).
     #[serde(with = "span")]
     pub stall: Duration,
+    /// Codecs that are handed on as they are, where nothing else speaks against it (aac and h264).
+    #[serde(deserialize_with = "copied")]
+    pub copy: Vec<Copied>,
+    /// Bits per second, on average, above which audio is encoded all the same (256k).
+    #[serde(with = "bitrate")]
+    pub copy_bitrate: u32,
+    /// Encoding video.
+    pub video: Video,
 }
 
 /// What tokens are signed with.

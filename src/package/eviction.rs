@@ -39,9 +39,33 @@ impl Packager {
         let Some(room) = &self.room else {
             return Ok(None);
         };
+        let mut taken = None;
+        self.take(packages, bytes, || {
+            taken = room.reserve(bytes, PRESSURE);
+            taken.is_some()
+        })?;
+        Ok(taken)
+    }
+
+    /// Takes room for more of a package than was reserved when it began.
+    ///
+    /// # Errors
+    /// As [`Packager::reserve`].
+    pub(super) fn extend(&self, package: &Package, bytes: u64) -> Result<()> {
+        let grow = || lock(&package.room).as_mut().is_none_or(|room| room.grow(bytes, PRESSURE));
+        self.take(&mut self.packages(), bytes, grow)
+    }
+
+    /// Evicts packages that nobody plays until `take` has `bytes`.
+    fn take(
+        &self,
+        packages: &mut HashMap<Key, Arc<Package>>,
+        bytes: u64,
+        mut take: impl FnMut() -> bool,
+    ) -> Result<()> {
         loop {
-            if let Some(reservation) = room.reserve(bytes, PRESSURE) {
-                return Ok(Some(reservation));
+            if take() {
+                return Ok(());
             }
             let Some(gone) = self.detach_one(packages) else {
                 let size = bytesize::ByteSize(bytes).display().si();

@@ -178,7 +178,7 @@ impl<'a> Head<'a> {
         if self.control.stop.load(Relaxed) {
             return Ok(Some(End::Yielded));
         }
-        Ok((!self.has_listeners().await).then_some(End::Idle))
+        Ok((!self.has_listeners(next).await).then_some(End::Idle))
     }
 
     /// Writes the segment; false when somebody else has.
@@ -197,16 +197,15 @@ impl<'a> Head<'a> {
         kept.map(|()| true)
     }
 
-    /// Pauses while no stream lives that could play this: a pipe that nobody reads holds ffmpeg.
-    async fn has_listeners(&self) -> bool {
-        let package = &self.part.package;
-        if package.is_live() {
+    /// Pauses while no stream lives that could play this, or players are far behind: a pipe that nobody reads holds ffmpeg.
+    async fn has_listeners(&self, next: u32) -> bool {
+        if self.part.is_due(next) {
             return true;
         }
         let back = async {
             self.packager.workers.dispatch();
-            let live = package.wait_until_live();
-            tokio::time::timeout(self.packager.idle, live).await.is_ok()
+            let due = self.part.wait_until_due(next);
+            tokio::time::timeout(self.packager.idle, due).await.is_ok()
         };
         self.control.starve(back).await
     }

@@ -151,16 +151,6 @@ impl Package {
         &self.source
     }
 
-    async fn wait_until_live(&self) {
-        loop {
-            let lively = self.lively.notified();
-            if self.is_live() {
-                return;
-            }
-            lively.await;
-        }
-    }
-
     /// Whether bytes of the source are still to come.
     fn is_arriving(&self) -> bool {
         let pin = lock(&self.pin);
@@ -212,6 +202,24 @@ impl Part {
     fn can_start(&self, n: u32) -> bool {
         let first = n == 0 && self.package.plan.pipe && self.rendition.heads() == 0;
         first || !self.package.is_arriving()
+    }
+
+    /// Whether a stream lives, and is near enough, for segment `n` to be made now.
+    fn is_due(&self, n: u32) -> bool {
+        self.package.is_live() && self.rendition.is_due(n)
+    }
+
+    async fn wait_until_due(&self, n: u32) {
+        loop {
+            let (lively, changed) = (self.package.lively.notified(), self.rendition.changed());
+            if self.is_due(n) {
+                return;
+            }
+            tokio::select! {
+                () = lively => {}
+                () = changed => {}
+            }
+        }
     }
 
     /// Whether no head will reach segment `n` soon.

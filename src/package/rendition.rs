@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -16,6 +16,9 @@ use crate::error::{Code, Error};
 
 /// For how long a segment that could not be made is answered with its error.
 const FAILURE_LIFE: Duration = Duration::from_secs(10);
+
+/// For how long a player that has asked for a segment is taken to go on from there.
+const ATTENTION: Duration = Duration::from_secs(30);
 
 /// What a segment that somebody asks for can expect.
 #[derive(Debug)]
@@ -56,6 +59,17 @@ pub struct Rendition {
     silence: AtomicU64,
     distrusted: AtomicBool,
     finished: AtomicBool,
+    pace: Option<Pace>,
+}
+
+/// What keeps heads from running far ahead of the players that they work for.
+#[derive(Debug)]
+struct Pace {
+    /// Seconds of media.
+    ahead: f64,
+    began: Instant,
+    /// When each segment was asked for last, in seconds from `began` on, plus 1; 0 for never.
+    asked: Box<[AtomicU32]>,
 }
 
 /// Never held across an await.
@@ -93,7 +107,50 @@ impl Rendition {
             silence: AtomicU64::new(0),
             distrusted: AtomicBool::new(false),
             finished: AtomicBool::new(false),
+            pace: None,
         }
+    }
+
+    /// The same, made no further ahead of its players than so many seconds.
+    #[must_use]
+    pub fn paced(self, ahead: Duration) -> Self {
+        let asked = (0..self.table.len()).map(|_| AtomicU32::new(0)).collect();
+        let pace = Pace { ahead: ahead.as_secs_f64(), began: Instant::now(), asked };
+        Self { pace: Some(pace), ..self }
+    }
+
+    /// Whether it is made only where players are.
+    pub fn is_paced(&self) -> bool {
+        self.pace.is_some()
+    }
+
+    /// A player has asked for segment `n`: heads may go on behind it.
+    pub fn note(&self, n: u32) {
+        if let Some(pace) = &self.pace
+            && let Some(asked) = pace.asked.get(n as usize)
+        {
+            asked.store(pace.now(), Relaxed);
+            self.wake();
+        }
+    }
+
+    /// Whether a player is near enough before segment `n` for it to be made now.
+    pub fn is_due(&self, n: u32) -> bool {
+        let Some(pace) = &self.pace else {
+            return true;
+        };
+        let recent = pace.now().saturating_sub(ATTENTION.as_secs() as u32).max(1);
+        let mut way = 0.0;
+        for at in (0..=n).rev() {
+            if pace.asked.get(at as usize).is_some_and(|asked| asked.load(Relaxed) >= recent) {
+                return true;
+            }
+            way += self.table.seconds(at).unwrap_or_default();
+            if way > pace.ahead {
+                break;
+            }
+        }
+        false
     }
 
     /// Its cuts.
@@ -169,6 +226,7 @@ impl Rendition {
 
     /// Says that somebody waits for segment `n` for as long as the returned guard lives.
     pub fn wait(self: &Arc<Self>, n: u32) -> Waiter {
+        self.note(n);
         *self.state().waiting.entry(n).or_default() += 1;
         Waiter { rendition: self.clone(), n }
     }
@@ -282,6 +340,12 @@ impl Rendition {
     }
 }
 
+impl Pace {
+    fn now(&self) -> u32 {
+        self.began.elapsed().as_secs() as u32 + 1
+    }
+}
+
 impl State {
     /// Whether `head` will get to segment `n` before a new head could have made it.
     fn reach(&self, table: &SegmentTable, head: &Control, n: u32) -> bool {
@@ -357,6 +421,18 @@ mod tests {
         assert!(r.claim(1) && coming(&r, 2));
         r.publish(1, 10, &head);
         assert!(r.is_ready(1) && coming(&r, 2) && coming(&r, 3));
+    }
+
+    #[test]
+    fn what_is_paced_is_due_only_behind_a_player() {
+        let r = Arc::try_unwrap(rendition()).unwrap();
+        assert!(r.is_due(100), "what is not paced always is");
+        let r = r.paced(Duration::from_secs(20));
+        assert!(!r.is_due(0) && !r.is_due(50));
+        r.note(50);
+        assert!(r.is_due(50) && r.is_due(54), "20 s are 4 segments");
+        assert!(!r.is_due(55) && !r.is_due(49));
+        r.note(10_000);
     }
 
     #[test]

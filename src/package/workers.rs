@@ -238,7 +238,8 @@ impl Workers {
             let Some(part) = package.upgrade().and_then(|package| package.part(track)) else {
                 continue;
             };
-            let gap = part.rendition.first_gap();
+            // What is paced is made for those who wait for it, and only then.
+            let gap = part.rendition.first_gap().filter(|_| !part.rendition.is_paced());
             match gap.filter(|_| part.package.is_live() && part.rendition.heads() == 0) {
                 Some(n) if part.can_start(n) => self.start(inner, &part, n),
                 // Complete, failing, or nobody's: whoever changes that puts it here again.

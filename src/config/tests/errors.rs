@@ -60,6 +60,24 @@ fn errors_name_key_value_and_what_is_allowed() {
         ("packager: {bitrate: 8k}", "packager.bitrate: 8k is out of range: from 16k to 512k"),
         ("packager: {segment: 61s}", "packager.segment: 1m1s is out of range: from 1s to 1m"),
         ("packager: {container: mkv}", r#"packager.container: "mkv" is not one of cmaf, aac, ts"#),
+        ("packager: {copy: [mp3]}", r#"packager.copy: "mp3" is not one of aac, h264, hevc, av1"#),
+        (
+            "packager: {video: {ladder: [720p]}}",
+            r#"packager.video.ladder: "720p" is not a height and a bit rate: write it like 720:2800k"#,
+        ),
+        (
+            "packager: {video: {ladder: ['480:1400k', '720:2800k']}}",
+            "packager.video.ladder: each step must be lower and take fewer bits than the one before it",
+        ),
+        ("packager: {video: {ladder: []}}", "packager.video.ladder: must hold 1 to 8 steps"),
+        (
+            "packager: {video: {ladder: ['9000:1400k']}}",
+            "packager.video.ladder: a height of 9000 is out of range: from a height of 64 to a height of 4320",
+        ),
+        (
+            "packager: {video: {preset: slow}}",
+            r#"packager.video.preset: "slow" is not one of ultrafast, superfast, veryfast, faster, fast, medium"#,
+        ),
         ("packager: {workers: 0}", "packager.workers: 0 is out of range: from 1 to 1024"),
         ("packager: {workers: all}", r#"packager.workers: "all" is not a whole number or auto"#),
         (
