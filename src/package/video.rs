@@ -26,6 +26,9 @@ const MAXRATE: u64 = 120;
 /// altogether every 7, at 240 to 1080 lines, no segment took more than 0.92 of `maxrate` over its length and a buffer on top.
 const BUFFER: u64 = 60;
 
+/// The most frames of a rendition, a week of 60 a second: what a damaged header promises must not fill the memory.
+const MOST_FRAMES: u64 = 7 * 24 * 3600 * 60;
+
 /// The settings that change a video rendition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choices {
@@ -256,12 +259,12 @@ impl Rung {
 }
 
 /// The frames that ffmpeg's `fps` filter makes of a track that is shown from time 0 of the source on: its end, to the
-/// nearest frame. At least 1.
+/// nearest frame. At least 1, and at most [`MOST_FRAMES`].
 fn frames(video: &Video, rate: FrameRate) -> u64 {
     let end = u128::from(video.delay) + u128::from(video.length);
     let (numerator, denominator) = (u128::from(rate.numerator), u128::from(rate.denominator));
     let frames = (2 * end * numerator + 1000 * denominator) / (2000 * denominator).max(1);
-    u64::try_from(frames).unwrap_or(u64::MAX).max(1)
+    u64::try_from(frames).unwrap_or(u64::MAX).clamp(1, MOST_FRAMES)
 }
 
 fn percent(bitrate: u32, percent: u64) -> u32 {

@@ -108,7 +108,7 @@ impl Source {
         let missing = cutter.fill().unwrap();
         segments.extend(std::iter::from_fn(|| cutter.segment().unwrap()));
         assert_eq!(cutter.next(), rung.table.len());
-        Head { init: cutter.init().unwrap().clone(), segments, missing, first }
+        Head { init: cutter.init().unwrap().clone(), segments, missing }
     }
 }
 
@@ -116,13 +116,6 @@ struct Head {
     init: Bytes,
     segments: Vec<Bytes>,
     missing: u64,
-    first: u32,
-}
-
-impl Head {
-    fn segment(&self, n: u32) -> &Bytes {
-        &self.segments[(n - self.first) as usize]
-    }
 }
 
 /// A frame as a player sees it.
@@ -216,4 +209,188 @@ fn heads_join_at_every_segment_and_show_the_source() {
     let shown = assert_joins(&source, &rung, &[1, 2, 3, 4]);
     assert_whole(&rung, &shown, 0);
     assert_eq!(numbers(&shown), (0..480).collect::<Vec<_>>());
+}
+
+#[test]
+fn frame_rates_of_television() {
+    for (rate, frames) in
+        [((30_000, 1001), 240), ((60_000, 1001), 480), ((24_000, 1001), 192), ((50, 1), 400)]
+    {
+        let length = frames * 1000 * u64::from(rate.1) / u64::from(rate.0);
+        let args = format!("-frames:v {frames} -c:v libx264 -preset ultrafast -g 97 -bf 2");
+        for name in ["a.mp4", "a.mkv"] {
+            let source = Source::new(name, video(rate, length), "", &args);
+            let rung = source.rung();
+            assert_eq!((rung.rate.numerator, rung.rate.denominator), rate);
+            let shown = assert_joins(&source, &rung, &[2]);
+            assert_whole(&rung, &shown, 0);
+            assert_eq!(numbers(&shown), (0..frames).collect::<Vec<_>>(), "{name}, {rate:?}");
+        }
+    }
+}
+
+#[test]
+fn frames_that_last_differently_long() {
+    // Some are left out, others come late: never two the same distance apart for long.
+    let filter = ",select='gt(mod(n*7,11),3)+not(n)',setpts='PTS+0.4/30/TB*mod(N,2)'";
+    for name in ["a.mp4", "a.mkv"] {
+        let facts = Video { constant: false, ..video((30, 1), 16_000) };
+        let args = "-t 16 -fps_mode passthrough -c:v libx264 -preset ultrafast -g 60 -bf 2";
+        let source = Source::new(name, facts, filter, args);
+        let rung = source.rung();
+        let shown = assert_joins(&source, &rung, &[1, 3, 4]);
+        assert_whole(&rung, &shown, 0);
+        // Each frame of the table shows the last frame that began before its own end, give or take the rounding.
+        let near = |(n, shown): (usize, &Shown)| (shown.number as i64 - n as i64).abs() <= 2;
+        assert!(shown.iter().enumerate().all(near), "{:?}", numbers(&shown));
+        assert!(shown.is_sorted_by_key(|shown| shown.number));
+    }
+}
+
+#[test]
+fn fields_become_frames() {
+    let filter = ",fps=50,tinterlace=mode=interleave_top,fieldorder=tff";
+    let facts = Video { interlaced: true, ..video((25, 1), 10_000) };
+    let args = "-t 10 -c:v libx264 -preset ultrafast -g 40 -flags +ildct+ilme -x264-params tff=1";
+    let source = Source::new("a.mkv", facts, filter, args);
+    let rung = source.rung();
+    let shown = assert_joins(&source, &rung, &[1, 2]);
+    assert_whole(&rung, &shown, 0);
+    assert_eq!(numbers(&shown), (0..250).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_turned_stands_upright() {
+    let args = "-t 5 -c:v libx264 -preset ultrafast -g 50";
+    let source = Source::new("a.mp4", video((25, 1), 5_000), "", args);
+    let turned = source.path.with_file_name("turned.mp4");
+    let mut copy = words("-nostdin -v error -i");
+    copy.push(source.path.display().to_string());
+    copy.extend(words("-c copy -metadata:s:v rotate=90"));
+    copy.push(turned.display().to_string());
+    ffmpeg(&copy);
+    let facts = Video { width: 180, height: 320, plain: false, ..video((25, 1), 5_000) };
+    let media = Media { video: Some(facts), ..source.media.clone() };
+    let source = Source { path: turned, media, ..source };
+    let rung = source.rungs(&[(90, 200_000)]).remove(0);
+    assert_eq!((rung.width, rung.height), (90, 160));
+    let head = source.head(&rung, 0);
+    assert_eq!((head.missing, head.segments.len() as u32), (0, rung.table.len()));
+}
+
+#[test]
+fn odd_sizes_and_pixels_that_are_not_square() {
+    let facts = Video { width: 321, height: 119, plain: false, ..video((25, 1), 2_000) };
+    let filter = ",scale=107:119:flags=neighbor,setsar=3/1";
+    let args = "-t 2 -c:v ffv1 -g 10";
+    let source = Source::new("a.mkv", facts, filter, args);
+    let rung = source.rungs(&[(240, 200_000)]).remove(0);
+    assert_eq!((rung.width, rung.height), (320, 118));
+    let shown = assert_joins(&source, &rung, &[1]);
+    assert_eq!(numbers(&shown), (0..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn ten_bits_and_more_colour_become_eight_and_less() {
+    for format in ["yuv422p10le", "yuv444p", "rgb24", "gray", "yuvj420p"] {
+        let codec = if format == "rgb24" { "png" } else { "ffv1" };
+        let args = format!("-t 1 -pix_fmt {format} -c:v {codec}");
+        let source = Source::new("a.mkv", video((25, 1), 1_000), "", &args);
+        let rung = source.rung();
+        let shown = assert_joins(&source, &rung, &[]);
+        assert_eq!(numbers(&shown), (0..25).collect::<Vec<_>>(), "{format}");
+    }
+}
+
+#[test]
+fn shorter_than_a_second_and_a_single_frame() {
+    for frames in [1, 2, 7] {
+        let args = format!("-frames:v {frames} -c:v libx264 -preset ultrafast");
+        let source = Source::new("a.mp4", video((25, 1), 40 * frames), "", &args);
+        let shown = assert_joins(&source, &source.rung(), &[]);
+        assert_eq!(numbers(&shown), (0..frames).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_late_beginning_shows_the_first_frame_until_then() {
+    // Pictures 1.5 s behind the sound; in Matroska, AAC's priming comes before that.
+    let filter = ",setpts=PTS+1.5/TB[out0];sine=d=9.5[out1]";
+    let args = "-map 0 -t 9.5 -c:v libx264 -preset ultrafast -g 50 -bf 2 -c:a aac";
+    for (name, delay, late) in [("a.mp4", 1_500, 45u64), ("a.mkv", 1_521, 46)] {
+        let facts = Video { delay, ..video((30, 1), 8_000) };
+        let source = Source::new(name, facts, filter, args);
+        let rung = source.rung();
+        let shown = assert_joins(&source, &rung, &[1, 2, 3]);
+        assert_whole(&rung, &shown, 0);
+        let expected: Vec<u64> = (0..240 + late).map(|frame| frame.saturating_sub(late)).collect();
+        assert_eq!(numbers(&shown), expected, "{name}");
+    }
+}
+
+#[test]
+fn an_early_end_is_filled_with_what_was_shown_last() {
+    let args = "-t 5 -c:v libx264 -preset ultrafast -g 50 -bf 2";
+    let source = Source::new("a.mp4", video((30, 1), 16_000), "", args);
+    let rung = source.rung();
+    let head = source.head(&rung, 0);
+    assert_eq!(head.missing, 480 - 150);
+    let shown = show(&head.init, &head.segments.iter().collect::<Vec<_>>());
+    let times: Vec<u64> = shown.iter().map(|shown| shown.at).collect();
+    // The segment that broke off lasts to its end, and those behind it show their own keyframe.
+    let expected: Vec<u64> = (0..150).chain([210, 330, 450]).collect();
+    assert_eq!(times, expected);
+    assert_eq!(numbers(&shown)[148..], [148, 149, 90, 90, 90]);
+    for (n, segment) in head.segments.iter().enumerate() {
+        assert_eq!(video::ticks(segment).ok(), rung.table.ticks(n as u32));
+    }
+}
+
+#[test]
+fn more_than_was_promised_is_left_out() {
+    let args = "-t 9 -c:v libx264 -preset ultrafast -g 50 -bf 2";
+    let source = Source::new("a.mp4", video((30, 1), 5_000), "", args);
+    let rung = source.rung();
+    let shown = assert_joins(&source, &rung, &[1]);
+    assert_eq!(numbers(&shown), (0..150).collect::<Vec<_>>());
+}
+
+#[test]
+fn rungs_can_be_changed_at_every_segment() {
+    let args = "-t 16 -c:v libx264 -preset ultrafast -g 77 -bf 2";
+    let source = Source::new("a.mp4", video((30_000, 1001), 16_016), "", args);
+    let rungs = source.rungs(&[(180, 300_000), (120, 150_000)]);
+    let heads: Vec<Head> = rungs.iter().map(|rung| source.head(rung, 0)).collect();
+    assert_eq!(rungs[0].table, rungs[1].table);
+    let mut shown = Vec::new();
+    for n in 0..rungs[0].table.len() {
+        let head = &heads[n as usize % 2];
+        shown.extend(show(&head.init, &[&head.segments[n as usize]]));
+    }
+    assert_whole(&rungs[0], &shown, 0);
+    assert_eq!(numbers(&shown), (0..480).collect::<Vec<_>>());
+}
+
+#[test]
+fn nothing_exceeds_its_bandwidth() {
+    // Noise that comes and goes, beside the cuts and with them.
+    for filter in [
+        ",noise=alls=100:allf=t",
+        ",noise=alls=100:allf=t:enable='between(mod(t,3),2,3)'",
+        ",noise=alls=100:allf=t:enable='gte(t,3)'",
+        ",negate=enable='lt(mod(n,14),7)'",
+    ] {
+        let args = "-t 16 -c:v libx264 -preset ultrafast -qp 10";
+        let source = Source::new("a.mp4", video((30, 1), 16_000), filter, args);
+        for rung in source.rungs(&[(180, 250_000), (96, 70_000)]) {
+            let (peak, average) = rung.bandwidth();
+            assert!(average < peak);
+            let head = source.head(&rung, 0);
+            for (n, segment) in head.segments.iter().enumerate() {
+                let seconds = rung.table.seconds(n as u32).unwrap();
+                let bits = segment.len() as f64 * 8.0 / seconds;
+                assert!(bits <= peak as f64, "segment {n} of {rung:?} takes {bits}, not {peak}");
+            }
+        }
+    }
 }
