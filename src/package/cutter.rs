@@ -1,7 +1,7 @@
 //! The cutter: what ffmpeg encodes of one rung, cut into the CMAF segments that its table promises.
 //!
-//! Frames are counted, never times: the first frame of ffmpeg is the first of the segment it was started for, each is one
-//! frame of the table, and each segment has to begin with a keyframe and to show its own frames and no others.
+//! ffmpeg's word counts for nothing: each sample has to be the next frame of the table by its time, each segment has to begin
+//! with a keyframe and to show its own frames and no others, and codec and size have to be those that the playlist says.
 
 use bytes::Bytes;
 
@@ -15,6 +15,9 @@ use super::{
 
 /// Bytes of an `avc1` box before the boxes in it.
 const ENTRY: usize = 86;
+
+/// A frame that is not the next one: at the beginning, ffmpeg sought and came out behind what it was asked for.
+pub const OUT_OF_STEP: Corrupt = Corrupt("a frame at another time than that of the next one");
 
 /// Cuts one head's output. Holds one segment at most, its last keyframe, and what was pushed and not yet cut.
 #[derive(Debug)]
@@ -65,7 +68,7 @@ impl<'a> Cutter<'a> {
     /// The next segment, as soon as its last frame is there; None until more is pushed, and past the table's end.
     ///
     /// # Errors
-    /// When ffmpeg did not do what it was told: another codec or size, a segment without a keyframe at its beginning, or
+    /// When ffmpeg did not do what it was told: [`OUT_OF_STEP`], another codec or size, a segment without a keyframe at its beginning, or
     /// frames that are shown in another one. An error stays.
     pub fn segment(&mut self) -> Result<Option<Bytes>, Corrupt> {
         loop {
@@ -109,9 +112,14 @@ impl<'a> Cutter<'a> {
     /// Moves one sample over; false when there is none yet.
     fn take(&mut self) -> Result<bool, Corrupt> {
         let found = self.fragments.sample()?;
-        let Some(fragments::Sample { offset, sync, data, .. }) = found else {
+        let Some(fragments::Sample { time, offset, sync, data, .. }) = found else {
             return self.note_track().map(|()| false);
         };
+        let start = self.rung.table.ticks(self.n).unwrap_or_default().start;
+        let due = start + self.samples.len() as u64 * u64::from(self.rung.duration());
+        if time != due {
+            return Err(OUT_OF_STEP);
+        }
         if self.samples.is_empty() {
             if !sync {
                 return Err(Corrupt("a segment that does not begin with a keyframe"));

@@ -1,7 +1,7 @@
 //! Fragments: the samples of a fragmented MP4 of one track as ffmpeg writes it to a pipe.
 //!
-//! To have at hand: ISO/IEC 14496-12 (`moof` 8.8.4 to 8.8.8). Strict: what ffmpeg does not write is not taken, whatever a
-//! player would make of it. Times are not read: samples are counted.
+//! To have at hand: ISO/IEC 14496-12 (`moof` 8.8.4 to 8.8.12). Strict: what ffmpeg does not write is not taken, whatever a
+//! player would make of it.
 
 use std::collections::VecDeque;
 
@@ -21,9 +21,11 @@ const MAX_SAMPLE: u32 = 1 << 25;
 /// The most samples of one fragment.
 const MAX_SAMPLES: usize = 1 << 16;
 
-/// A sample, without its decoding time: that is counted.
+/// A sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample<'a> {
+    /// Its decoding time in ticks.
+    pub time: u64,
     /// Ticks that it lasts, as ffmpeg has it.
     pub duration: u32,
     /// Ticks from its decoding time to when it is shown.
@@ -37,6 +39,7 @@ pub struct Sample<'a> {
 /// What a fragment says of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Told {
+    time: u64,
     duration: u32,
     size: u32,
     flags: u32,
@@ -114,7 +117,8 @@ impl Fragments {
         self.done += size;
         let data = self.buffer.get(start..start + size).unwrap_or_default();
         let sync = told.flags & NOT_SYNC == 0;
-        Ok(Some(Sample { duration: told.duration, offset: told.offset, sync, data }))
+        let Told { time, duration, offset, .. } = told;
+        Ok(Some(Sample { time, duration, offset, sync, data }))
     }
 
     /// Takes one box, or the header of the media data; false until more is pushed.
@@ -222,7 +226,7 @@ fn moov(body: &[u8]) -> Result<Track, Corrupt> {
     }
     let mut trex = only(only(body, b"mvex")?, b"trex")?;
     let [_, _track, _entry, duration, size, flags] = words(&mut trex)?;
-    let usual = Told { duration, size, flags, offset: 0 };
+    let usual = Told { time: 0, duration, size, flags, offset: 0 };
     Ok(Track { timescale, entry: entry.to_vec(), usual })
 }
 
@@ -252,13 +256,18 @@ fn moof(body: &[u8], mut usual: Told) -> Result<VecDeque<Told>, Corrupt> {
             *field = word(&mut tfhd)?;
         }
     }
+    let mut tfdt = only(traf, b"tfdt")?;
+    usual.time = match word(&mut tfdt)? >> 24 {
+        0 => u64::from(word(&mut tfdt)?),
+        _ => tfdt.try_get_u64().map_err(|_| SHORT)?,
+    };
     let mut told = VecDeque::new();
     // The data of the first sample comes right behind the moof and the header of the mdat; that of others behind it.
     let mut at = body.len() as u64 + 16;
     for found in boxes(traf) {
         let (kind, body) = found?;
         if kind == *b"trun" {
-            at = trun(body, usual, at, &mut told)?;
+            at = trun(body, &mut usual, at, &mut told)?;
         }
     }
     if told.is_empty() { Err(Corrupt("a moof without samples")) } else { Ok(told) }
@@ -267,7 +276,7 @@ fn moof(body: &[u8], mut usual: Told) -> Result<VecDeque<Told>, Corrupt> {
 /// Adds the samples of one `trun`, whose data begins at byte `at`; returns where it ends.
 fn trun(
     mut body: &[u8],
-    usual: Told,
+    usual: &mut Told,
     mut at: u64,
     told: &mut VecDeque<Told>,
 ) -> Result<u64, Corrupt> {
@@ -280,7 +289,7 @@ fn trun(
         return Err(Corrupt("too many samples in one moof"));
     }
     for _ in 0..count {
-        let mut sample = usual;
+        let mut sample = *usual;
         sample.flags = first.take().unwrap_or(usual.flags);
         let fields =
             [(0x100, &mut sample.duration), (0x200, &mut sample.size), (0x400, &mut sample.flags)];
@@ -296,6 +305,7 @@ fn trun(
         if !(1..=MAX_SAMPLE).contains(&sample.size) || at > MAX_DATA {
             return Err(Corrupt("a sample that is empty or too large"));
         }
+        usual.time = usual.time.saturating_add(u64::from(sample.duration));
         told.push_back(sample);
     }
     Ok(at)

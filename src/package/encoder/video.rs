@@ -89,9 +89,10 @@ impl Order<'_> {
         self.encode(&mut args, &threads);
         args.pair("-force_key_frames", self.keyframes());
         args.pair("-video_track_timescale", rung.table.timescale().to_string());
+        // Negative offsets and "discontinuities" make every fragment tell its own time on the source's clock.
         args.words("-flush_packets 1 -movflags");
         args.words(
-            "frag_every_frame+empty_moov+default_base_moof+negative_cts_offsets+skip_trailer",
+            "frag_every_frame+empty_moov+default_base_moof+negative_cts_offsets+frag_discont+skip_trailer",
         );
         args.words("-f mp4 pipe:1");
         args.0

@@ -22,12 +22,12 @@ fn stream() -> Vec<u8> {
             let sample = video::Sample { size: 0, duration: 1001, offset, sync: i == 0 };
             samples.push(&vec![10 * n as u8 + i; 5 + usize::from(i)], sample).unwrap();
         }
-        out.extend_from_slice(&video::segment(n as u32 + 1, 0, &samples));
+        out.extend_from_slice(&video::segment(n as u32 + 1, n as u64 * 5000, &samples));
     }
     out
 }
 
-type Read = (u32, i32, bool, Vec<u8>);
+type Read = (u64, u32, i32, bool, Vec<u8>);
 
 /// What is read of a stream that comes in these pieces, and why it stopped.
 fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Read>, Option<Corrupt>, usize) {
@@ -36,7 +36,7 @@ fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Read>, Option<Co
         fragments.push(chunk);
         loop {
             match fragments.sample() {
-                Ok(Some(s)) => all.push((s.duration, s.offset, s.sync, s.data.to_vec())),
+                Ok(Some(s)) => all.push((s.time, s.duration, s.offset, s.sync, s.data.to_vec())),
                 Ok(None) => break,
                 Err(error) => return (all, Some(error), fragments.rest()),
             }
@@ -50,9 +50,9 @@ fn samples_come_as_soon_as_their_bytes_do() {
     let stream = stream();
     let (whole, error, rest) = read([stream.as_slice()]);
     assert_eq!((whole.len(), error, rest), (6, None, 0));
-    assert_eq!(whole[0], (1001, 0, true, vec![0; 5]));
-    assert_eq!(whole[2], (1001, 1001, false, vec![2; 7]));
-    assert_eq!(whole[5], (1001, 1001, false, vec![21; 6]));
+    assert_eq!(whole[0], (0, 1001, 0, true, vec![0; 5]));
+    assert_eq!(whole[2], (2002, 1001, 1001, false, vec![2; 7]));
+    assert_eq!(whole[5], (11_001, 1001, 1001, false, vec![21; 6]));
     let mut fragments = Fragments::default();
     fragments.push(&stream[..stream.len() - 1]);
     let mut count = 0;
@@ -104,7 +104,7 @@ proptest! {
             stream[at.index(length)] = value;
         }
         let (samples, _, _) = read(stream.chunks(size));
-        prop_assert!(samples.iter().map(|sample| sample.3.len()).sum::<usize>() <= length);
+        prop_assert!(samples.iter().map(|sample| sample.4.len()).sum::<usize>() <= length);
         prop_assert_eq!(read(stream.chunks(size)).0, read([stream.as_slice()]).0);
     }
 

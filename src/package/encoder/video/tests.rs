@@ -45,7 +45,8 @@ fn from_the_start_through_a_pipe() {
          -force_key_frames expr:eq(n,0)+between(n,30,90)*not(mod(n-30,60))\
          +between(n,210,810)*not(mod(n-210,150)) \
          -video_track_timescale 30 -flush_packets 1 -movflags \
-         frag_every_frame+empty_moov+default_base_moof+negative_cts_offsets+skip_trailer -f mp4 pipe:1"
+         frag_every_frame+empty_moov+default_base_moof+negative_cts_offsets+frag_discont+skip_trailer \
+         -f mp4 pipe:1"
     );
 }
 
