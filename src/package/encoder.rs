@@ -1,16 +1,12 @@
-//! ffmpeg's command line for a head.
+//! ffmpeg's command line for a head: what the heads of [`audio`] and [`video`] share.
+
+mod audio;
+pub mod video;
 
 use std::path::PathBuf;
 
-use super::{plan::Audio, table::FRAME};
-use crate::source::probe::Splice;
-
-/// Frames that a head in the middle encodes before the first one that is used: so many bring the encoder into the state of
-/// one that never stopped (packaging measurements, section 2).
-pub const PREROLL: u64 = 16;
-
-/// Seconds that are decoded before the first sample that is used: an MP3 decoder's bit reservoir needs some.
-const LEAD: f64 = 1.0;
+pub use self::audio::{Order, PREROLL};
+use crate::source::probe::Container;
 
 /// Where ffmpeg reads the source from. Never an address, never a name that the outside chose.
 #[derive(Clone, Debug)]
@@ -19,80 +15,6 @@ pub enum Input {
     Pipe,
     /// A whole file.
     File(PathBuf),
-}
-
-/// What a head wants of ffmpeg.
-#[derive(Debug)]
-pub struct Order<'a> {
-    /// What is done to the source.
-    pub audio: &'a Audio,
-    /// Where it is.
-    pub input: Input,
-    /// The frame whose samples come first, in the numbering of the whole rendition; 0 for all from the start.
-    pub from: u64,
-    /// Seeking in this source has failed before.
-    pub distrusted: bool,
-}
-
-impl Order<'_> {
-    /// Whether ffmpeg seeks, rather than decode from the start.
-    pub fn seeks(&self) -> bool {
-        let can = self.audio.splice == Splice::Seek && !self.distrusted;
-        can && matches!(self.input, Input::File(_)) && self.at() > LEAD
-    }
-
-    /// Seconds at which the first sample that is used lies.
-    fn at(&self) -> f64 {
-        (self.from * FRAME) as f64 / f64::from(self.audio.config.rate())
-    }
-
-    /// The arguments. ADTS of exactly the planned rate and channels comes out of stdout.
-    pub fn arguments(&self) -> Vec<String> {
-        let mut args = Arguments::default();
-        args.words("-nostdin -hide_banner -v error -threads 1");
-        let (name, protocol) = match &self.input {
-            Input::Pipe => ("pipe:0".to_owned(), "pipe"),
-            Input::File(path) => (format!("file:{}", path.display()), "file"),
-        };
-        // The pinned demuxer is what keeps a playlist in disguise from being followed; the lists are the walls behind it.
-        let demuxer = self.audio.container.demuxer();
-        args.pair("-protocol_whitelist", protocol);
-        args.pair("-format_whitelist", demuxer);
-        args.words("-max_alloc 268435456 -probesize 1M -analyzeduration 2M -max_streams 64");
-        if self.seeks() {
-            args.pair("-ss", format!("{:.6}", self.at() - LEAD));
-            args.words("-copyts -start_at_zero");
-        }
-        args.pair("-f", demuxer);
-        args.pair("-i", name);
-        args.words("-map 0:a:0 -vn -sn -dn -map_metadata -1 -map_chapters -1");
-        if let Some(filter) = self.filter() {
-            args.pair("-af", filter);
-        }
-        args.words("-c:a aac -flush_packets 1");
-        args.pair("-b:a", self.audio.bitrate.to_string());
-        args.pair("-ar", self.audio.config.rate().to_string());
-        args.pair("-ac", self.audio.config.channels().to_string());
-        args.words("-f adts pipe:1");
-        args.0
-    }
-
-    fn filter(&self) -> Option<String> {
-        let mut filters = Vec::new();
-        let (rate, sample) = (self.audio.config.rate(), self.from * FRAME);
-        if self.audio.downmix {
-            // The matrix is scaled so that full level in every channel still fits; plain -ac 2 clips.
-            filters.push(format!("aresample={rate}:ocl=stereo:rematrix_maxval=1.0"));
-        } else if self.audio.resample {
-            filters.push(format!("aresample={rate}"));
-        }
-        if self.seeks() {
-            filters.push(format!("atrim=start_pts={sample},asetpts=N/SR/TB"));
-        } else if sample > 0 {
-            filters.push(format!("atrim=start_sample={sample},asetpts=N/SR/TB"));
-        }
-        (!filters.is_empty()).then(|| filters.join(","))
-    }
 }
 
 #[derive(Default)]
@@ -106,61 +28,24 @@ impl Arguments {
     fn pair(&mut self, name: &str, value: impl Into<String>) {
         self.0.extend([name.to_owned(), value.into()]);
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::package::plan::{Choices, Plan, tests::facts};
-
-    fn line(rate: u32, channels: u16, input: Input, from: u64, distrusted: bool) -> String {
-        let choices = Choices { bitrate: 128_000, segment: Duration::from_secs(5) };
-        let plan = Plan::new(&facts(rate, channels, 10_000_000), choices).unwrap();
-        Order { audio: &plan.audio[0], input, from, distrusted }.arguments().join(" ")
+    /// What ffmpeg may open, and how much it may take for that. The pinned demuxer is what keeps a playlist in disguise from
+    /// being followed; the lists are the walls behind it.
+    fn walls(&mut self, container: Container, input: &Input) {
+        let protocol = if matches!(input, Input::Pipe) { "pipe" } else { "file" };
+        self.pair("-protocol_whitelist", protocol);
+        self.pair("-format_whitelist", container.demuxer());
+        self.words("-max_alloc 268435456 -probesize 1M -analyzeduration 2M -max_streams 64");
     }
 
-    fn file() -> Input {
-        Input::File("/cache/abc".into())
-    }
-
-    #[test]
-    fn from_the_start_through_a_pipe() {
-        assert_eq!(
-            line(44_100, 2, Input::Pipe, 0, false),
-            "-nostdin -hide_banner -v error -threads 1 -protocol_whitelist pipe -format_whitelist wav \
-             -max_alloc 268435456 -probesize 1M -analyzeduration 2M -max_streams 64 -f wav -i pipe:0 \
-             -map 0:a:0 -vn -sn -dn -map_metadata -1 -map_chapters -1 -c:a aac -flush_packets 1 \
-             -b:a 128000 -ar 44100 -ac 2 -f adts pipe:1"
+    fn open(&mut self, container: Container, input: &Input) {
+        self.pair("-f", container.demuxer());
+        self.pair(
+            "-i",
+            match input {
+                Input::Pipe => "pipe:0".to_owned(),
+                Input::File(path) => format!("file:{}", path.display()),
+            },
         );
-    }
-
-    #[test]
-    fn a_head_far_in_seeks_a_second_before_and_trims() {
-        let line = line(44_100, 2, file(), 2000, false);
-        assert!(
-            line.contains(" -ss 45.439909 -copyts -start_at_zero -f wav -i file:/cache/abc "),
-            "{line}"
-        );
-        assert!(line.contains(" -af atrim=start_pts=2048000,asetpts=N/SR/TB "), "{line}");
-    }
-
-    #[test]
-    fn near_the_start_or_where_seeking_failed_all_is_decoded() {
-        for line in [line(44_100, 2, file(), 27, false), line(44_100, 2, file(), 2000, true)] {
-            assert!(!line.contains("-ss ") && line.contains("atrim=start_sample="), "{line}");
-        }
-    }
-
-    #[test]
-    fn resampling_and_mixing_down_come_before_the_cut() {
-        let high = line(96_000, 6, file(), 2000, false);
-        assert!(
-            high.contains("-af aresample=48000:ocl=stereo:rematrix_maxval=1.0,atrim=start_pts="),
-            "{high}"
-        );
-        let odd = line(37_800, 1, file(), 0, false);
-        assert!(odd.contains("-af aresample=48000 ") && odd.contains("-ac 1 "), "{odd}");
     }
 }

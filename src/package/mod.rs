@@ -5,13 +5,17 @@
 //! it; [`playlist`] and [`captions`] are rendered when they are asked for. [`file`] is the grammar of their names.
 
 pub mod adts;
+pub mod avc;
 pub mod captions;
 mod control;
-mod encoder;
+pub mod cutter;
+pub mod encoder;
 mod eviction;
 pub mod file;
 pub mod fmp4;
+pub mod fragments;
 mod head;
+pub mod ladder;
 mod muxer;
 mod packager;
 pub mod packed;
@@ -21,6 +25,7 @@ mod rendition;
 pub mod store;
 pub mod table;
 pub mod ts;
+pub mod video;
 mod view;
 mod workers;
 

@@ -1,12 +1,14 @@
 //! The segment table: the exact duration of every segment, known before anything is encoded.
 //!
-//! Bounds are ticks of the rendition's timescale (for audio: samples, always whole AAC frames), so that every EXTINF is
+//! Bounds are ticks of the rendition's timescale (for audio: samples, always whole AAC frames; for video: whole pictures), so that every EXTINF is
 //! exact by construction and renditions can be cut at the same instants. RFC 8216 section 4.3.3.1 wants each EXTINF,
 //! rounded, at or below the target duration.
 
 use std::{ops::Range, time::Duration};
 
 use serde::{Deserialize, Serialize};
+
+use crate::source::probe::media::FrameRate;
 
 /// Samples in one AAC-LC frame.
 pub const FRAME: u64 = 1024;
@@ -49,8 +51,20 @@ impl SegmentTable {
     /// The table of `frames` AAC frames (at least 1) at `rate` samples a second: 1, 2 and 4 s, then `segment` each, every
     /// length rounded down to whole frames.
     pub fn audio(frames: u64, rate: u32, segment: Duration) -> Self {
+        Self::cut(frames, rate, FRAME, segment)
+    }
+
+    /// The table of `frames` pictures (at least 1), cut as [`SegmentTable::audio`] does. One picture lasts the denominator
+    /// of `rate` in ticks of its numerator.
+    pub fn video(frames: u64, rate: FrameRate, segment: Duration) -> Self {
+        Self::cut(frames, rate.numerator.max(1), u64::from(rate.denominator.max(1)), segment)
+    }
+
+    /// The table of `frames` frames of `ticks` each.
+    fn cut(frames: u64, timescale: u32, ticks: u64, segment: Duration) -> Self {
         let segment = segment.as_secs_f64();
-        let in_frames = |seconds: f64| ((seconds * f64::from(rate) / FRAME as f64) as u64).max(1);
+        let in_frames =
+            |seconds: f64| ((seconds * f64::from(timescale) / ticks as f64) as u64).max(1);
         let mut bounds = vec![0];
         let mut at = 0;
         let mut lengths =
@@ -63,7 +77,7 @@ impl SegmentTable {
         if last >= 2 && bounds[last] - bounds[last - 1] < in_frames(FOLD) {
             bounds.remove(last - 1);
         }
-        Self { timescale: rate, bounds: bounds.into_iter().map(|frame| frame * FRAME).collect() }
+        Self { timescale, bounds: bounds.into_iter().map(|frame| frame * ticks).collect() }
     }
 
     /// Number of segments.
@@ -131,6 +145,18 @@ mod tests {
         assert_eq!(frames, [43, 86, 172, 215, 215]);
         assert_eq!(table.total(), 25_840 * FRAME);
         assert_eq!(table.target_duration(), 5);
+    }
+
+    #[test]
+    fn pictures_are_never_cut() {
+        let ntsc = FrameRate { numerator: 30_000, denominator: 1001 };
+        let table = SegmentTable::video(300, ntsc, Duration::from_secs(4));
+        let pictures: Vec<u64> = (0..)
+            .map_while(|n| table.ticks(n))
+            .map(|ticks| (ticks.end - ticks.start) / 1001)
+            .collect();
+        assert_eq!(pictures, [29, 59, 119, 93]);
+        assert_eq!((table.timescale(), table.total()), (30_000, 300 * 1001));
     }
 
     #[test]

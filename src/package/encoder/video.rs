@@ -1,0 +1,180 @@
+//! ffmpeg's command line for a head of a video rendition.
+//!
+//! What it has to bring about: every head shows the same frames at the same places as one that ran from the start. So the
+//! `fps` filter works on the source's own times, which begin at 0 with its earliest track, and only then are frames left out
+//! by number: its rounding is the same whatever came before. Keyframes are asked for by number too.
+
+use std::fmt::Write;
+
+use super::{Arguments, Input};
+use crate::{
+    package::video::{Encoder, Rung},
+    source::probe::Container,
+};
+
+/// Seconds by which ffmpeg seeks before the first frame that is wanted. It goes on to the keyframe before that, so that in
+/// containers with an index any positive number would do.
+const LEAD: f64 = 1.0;
+
+/// The same for those without one, where ffmpeg lands anywhere and the next keyframe is the first picture.
+const LONG_LEAD: f64 = 12.0;
+
+/// Where VA-API finds its device.
+const RENDER_NODE: &str = "/dev/dri/renderD128";
+
+/// What a head wants of ffmpeg.
+#[derive(Debug)]
+pub struct Order<'a> {
+    /// What is made of the source.
+    pub rung: &'a Rung,
+    /// Where it is.
+    pub input: Input,
+    /// The segment whose frames come first.
+    pub segment: u32,
+    /// Threads of the decoder and of the encoder, each at least 1. At 2, and up to 1920x1080, ffmpeg takes at most 900 MB of
+    /// address space, of sources up to 3840x2160; each thread beyond takes 100 to 200 MB more.
+    pub threads: usize,
+    /// Seeking in this source has failed before.
+    pub distrusted: bool,
+}
+
+impl Order<'_> {
+    /// Whether ffmpeg seeks, rather than decode from the start.
+    pub fn seeks(&self) -> bool {
+        // Before the track's own beginning there is nothing to seek to.
+        let begins = self.rung.delay as f64 / 1000.0;
+        !self.distrusted && matches!(self.input, Input::File(_)) && self.at() > begins + self.lead()
+    }
+
+    fn lead(&self) -> f64 {
+        match self.rung.container {
+            Container::Mp4 | Container::Matroska => LEAD,
+            _ => LONG_LEAD,
+        }
+    }
+
+    /// The first frame that is wanted.
+    fn first(&self) -> u64 {
+        self.rung.frames(self.segment).unwrap_or_default().start
+    }
+
+    /// When that is shown, in seconds.
+    fn at(&self) -> f64 {
+        let ticks = self.first() * u64::from(self.rung.duration());
+        ticks as f64 / f64::from(self.rung.table.timescale())
+    }
+
+    /// The arguments. Fragmented MP4 of H.264, a frame in each fragment, comes out of stdout.
+    pub fn arguments(&self) -> Vec<String> {
+        let rung = self.rung;
+        let threads = self.threads.max(1).to_string();
+        let mut args = Arguments::default();
+        args.words("-nostdin -hide_banner -v error -filter_threads 1");
+        if rung.encoder == Encoder::H264Vaapi {
+            args.pair("-vaapi_device", RENDER_NODE);
+        }
+        args.pair("-threads", &threads);
+        args.walls(rung.container, &self.input);
+        if self.seeks() {
+            args.pair("-ss", format!("{:.6}", self.at() - self.lead()));
+            args.words("-noaccurate_seek");
+        }
+        args.words("-copyts -start_at_zero");
+        args.open(rung.container, &self.input);
+        args.pair("-map", format!("0:v:{}", rung.index));
+        args.words("-an -sn -dn -map_metadata -1 -map_chapters -1");
+        args.pair("-vf", self.filter());
+        args.words("-fps_mode passthrough");
+        args.pair("-enc_time_base", format!("{}:{}", rung.duration(), rung.table.timescale()));
+        self.encode(&mut args, &threads);
+        args.pair("-force_key_frames", self.keyframes());
+        args.pair("-video_track_timescale", rung.table.timescale().to_string());
+        // Negative offsets and "discontinuities" make every fragment tell its own time on the source's clock.
+        args.words("-flush_packets 1 -movflags");
+        args.words(
+            "frag_every_frame+empty_moov+default_base_moof+negative_cts_offsets+frag_discont+skip_trailer",
+        );
+        args.words("-f mp4 pipe:1");
+        args.0
+    }
+
+    fn filter(&self) -> String {
+        let rung = self.rung;
+        let mut filter = String::new();
+        if rung.interlaced {
+            filter.push_str("bwdif=mode=send_frame:deint=interlaced,");
+        }
+        let _ = write!(filter, "fps=fps={}/{}", rung.rate.numerator, rung.duration());
+        if !self.seeks() {
+            // What comes before the track's beginning shows its first picture.
+            filter.push_str(":start_time=0");
+        }
+        if self.segment > 0 {
+            let _ = write!(filter, ",trim=start_pts={}", self.first());
+        }
+        let (width, height) = (rung.width, rung.height);
+        let _ = write!(filter, ",scale={width}:{height}:flags=bicubic,setsar=1,format=");
+        filter.push_str(match rung.encoder {
+            Encoder::Libx264 | Encoder::H264Nvenc => "yuv420p",
+            Encoder::H264Qsv => "nv12",
+            Encoder::H264Vaapi => "nv12,hwupload",
+        });
+        filter
+    }
+
+    fn encode(&self, args: &mut Arguments, threads: &str) {
+        let rung = self.rung;
+        args.pair("-c:v", rung.encoder.name());
+        match rung.encoder {
+            Encoder::Libx264 => {
+                args.pair("-preset", rung.preset.name());
+                args.pair("-threads", threads);
+                // Captions in frames that are repeated would be repeated too.
+                args.words("-a53cc 0");
+                // Whatever the preset says: High (which x264 only says if it is used), closed groups that begin where they
+                // are told to and nowhere else, and no more frames held back than the rate control needs to look ahead.
+                args.pair(
+                    "-x264-params",
+                    "8x8dct=1:scenecut=0:open-gop=0:keyint=infinite:force-cfr=1:rc-lookahead=5:sync-lookahead=0",
+                );
+            }
+            Encoder::H264Nvenc => args.words(
+                "-preset p3 -rc vbr -bf 0 -forced-idr 1 -no-scenecut 1 -strict_gop 1 -g 1000000",
+            ),
+            Encoder::H264Vaapi => args.words("-rc_mode VBR -bf 0 -g 1000000 -idr_interval 0"),
+            Encoder::H264Qsv => args.words("-preset veryfast -bf 0 -forced_idr 1 -g 1000000"),
+        }
+        args.words("-profile:v high");
+        args.pair("-level", rung.level().idc().to_string());
+        args.pair("-b:v", rung.bitrate.to_string());
+        args.pair("-maxrate", rung.maxrate().to_string());
+        args.pair("-bufsize", rung.buffer().to_string());
+    }
+
+    /// An expression that holds for the first frame of every segment behind the first, by its number `n` in this head: one
+    /// term for each run of segments of equal length.
+    fn keyframes(&self) -> String {
+        let first = self.first();
+        let segments = (self.segment + 1..).map_while(|n| self.rung.frames(n));
+        let mut runs: Vec<(u64, u64, u64)> = Vec::new();
+        for frames in segments {
+            let (at, length) = (frames.start - first, frames.end - frames.start);
+            match runs.last_mut() {
+                Some((_, last, step)) if at - *last == *step => *last = at,
+                _ => runs.push((at, at, length)),
+            }
+        }
+        let mut expression = String::from("expr:eq(n,0)");
+        for (from, to, step) in runs {
+            let _ = if from == to {
+                write!(expression, "+eq(n,{from})")
+            } else {
+                write!(expression, "+between(n,{from},{to})*not(mod(n-{from},{step}))")
+            };
+        }
+        expression
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+
+use super::*;
+use crate::{
+    package::{table::SegmentTable, video::Preset},
+    source::probe::media::FrameRate,
+};
+
+fn rung(frames: u64, rate: (u32, u32)) -> Rung {
+    let rate = FrameRate { numerator: rate.0, denominator: rate.1 };
+    Rung {
+        container: Container::Mp4,
+        index: 1,
+        pipe: true,
+        interlaced: false,
+        delay: 0,
+        encoder: Encoder::Libx264,
+        preset: Preset::Veryfast,
+        width: 640,
+        height: 360,
+        rate,
+        bitrate: 700_000,
+        table: SegmentTable::video(frames, rate, Duration::from_secs(5)),
+    }
+}
+
+fn order(rung: &Rung, segment: u32) -> Order<'_> {
+    let input = Input::File(PathBuf::from("/cache/abc"));
+    Order { rung, input, segment, threads: 2, distrusted: false }
+}
+
+#[test]
+fn from_the_start_through_a_pipe() {
+    let rung = rung(900, (30, 1));
+    let order = Order { input: Input::Pipe, ..order(&rung, 0) };
+    assert_eq!(
+        order.arguments().join(" "),
+        "-nostdin -hide_banner -v error -filter_threads 1 -threads 2 -protocol_whitelist pipe \
+         -format_whitelist mov -max_alloc 268435456 -probesize 1M -analyzeduration 2M -max_streams 64 \
+         -copyts -start_at_zero -f mov -i pipe:0 -map 0:v:1 -an -sn -dn -map_metadata -1 -map_chapters -1 \
+         -vf fps=fps=30/1:start_time=0,scale=640:360:flags=bicubic,setsar=1,format=yuv420p \
+         -fps_mode passthrough -enc_time_base 1:30 -c:v libx264 -preset veryfast -threads 2 -a53cc 0 \
+         -x264-params 8x8dct=1:scenecut=0:open-gop=0:keyint=infinite:force-cfr=1:rc-lookahead=5:sync-lookahead=0 \
+         -profile:v high -level 30 -b:v 700000 -maxrate 840000 -bufsize 420000 \
+         -force_key_frames expr:eq(n,0)+between(n,30,90)*not(mod(n-30,60))\
+         +between(n,210,810)*not(mod(n-210,150)) \
+         -video_track_timescale 30 -flush_packets 1 -movflags \
+         frag_every_frame+empty_moov+default_base_moof+negative_cts_offsets+frag_discont+skip_trailer \
+         -f mp4 pipe:1"
+    );
+}
+
+#[test]
+fn a_head_far_in_seeks_and_leaves_out_by_number() {
+    let rung = rung(3_000, (30_000, 1001));
+    let line = order(&rung, 4).arguments().join(" ");
+    // 29, 59, 119 and 149 frames come before it.
+    assert!(
+        line.contains(" -ss 10.878533 -noaccurate_seek -copyts -start_at_zero -f mov "),
+        "{line}"
+    );
+    assert!(line.contains(" -vf fps=fps=30000/1001,trim=start_pts=356,scale="), "{line}");
+    assert!(
+        line.contains(" -force_key_frames expr:eq(n,0)+between(n,149,2533)*not(mod(n-149,149)) "),
+        "{line}"
+    );
+}
+
+#[test]
+fn where_seeking_cannot_help_all_is_decoded() {
+    let late = Rung { delay: 20_000, ..rung(3_000, (30, 1)) };
+    let plain = rung(3_000, (30, 1));
+    let stream = Rung { container: Container::MpegTs, ..plain.clone() };
+    for order in [
+        order(&late, 4),
+        order(&plain, 0),
+        order(&stream, 4),
+        Order { distrusted: true, ..order(&plain, 4) },
+        Order { input: Input::Pipe, ..order(&plain, 4) },
+    ] {
+        let line = order.arguments().join(" ");
+        assert!(
+            !order.seeks() && !line.contains("-ss ") && line.contains(":start_time=0"),
+            "{line}"
+        );
+    }
+    assert!(order(&plain, 4).seeks() && order(&late, 9).seeks() && order(&stream, 9).seeks());
+}
+
+#[test]
+fn fields_are_woven_before_frames_are_counted() {
+    let rung = Rung { interlaced: true, ..rung(300, (25, 1)) };
+    assert!(order(&rung, 0).filter().starts_with("bwdif=mode=send_frame:deint=interlaced,fps="));
+}
+
+/// The frames for which an expression of [`Order::keyframes`] holds.
+fn forced(expression: &str, frames: u64) -> BTreeSet<u64> {
+    let numbers = |term: &str| -> Vec<u64> {
+        let digits = term.split(|c: char| !c.is_ascii_digit());
+        digits.filter_map(|digits| digits.parse().ok()).collect()
+    };
+    let terms = expression.strip_prefix("expr:").unwrap().split('+');
+    let holds = |n: u64| {
+        terms.clone().any(|term| match numbers(term)[..] {
+            [at] => n == at,
+            [from, to, again, step] => {
+                assert_eq!(from, again);
+                (from..=to).contains(&n) && (n - from).is_multiple_of(step)
+            }
+            _ => panic!("{term}"),
+        })
+    };
+    (0..frames).filter(|&n| holds(n)).collect()
+}
+
+#[test]
+fn keyframes_are_the_bounds_and_nothing_else() {
+    for (frames, rate) in [
+        (1, (30, 1)),
+        (29, (30, 1)),
+        (4_000, (30, 1)),
+        (4_000, (30_000, 1001)),
+        (4_000, (60_000, 1001)),
+        (3_013, (24_000, 1001)),
+        (500, (3, 2)),
+        (50, (1, 7)),
+    ] {
+        let rung = rung(frames, rate);
+        for segment in 0..rung.table.len() {
+            let order = order(&rung, segment);
+            let first = order.first();
+            let bounds =
+                (segment..).map_while(|n| rung.frames(n)).map(|frames| frames.start - first);
+            let expression = order.keyframes();
+            assert_eq!(forced(&expression, frames - first), bounds.collect(), "{expression}");
+            assert!(expression.len() < 200);
+        }
+    }
+}
+
+#[test]
+fn keyframes_of_a_day_fit_in_an_argument() {
+    let rung = rung(60 * 86_400, (60, 1));
+    assert!(rung.table.len() > 17_000);
+    assert!(order(&rung, 0).keyframes().len() < 200);
+}

@@ -1,0 +1,275 @@
+//! Video renditions: what one rung of the ladder is, known to the last tick and bit before anything is encoded.
+//!
+//! To have at hand: RFC 8216 section 4.3.4.2 (the attributes of a variant stream).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    avc::{Demand, Level},
+    fmp4,
+    ladder::{self, STEPS, Size, Step},
+    table::SegmentTable,
+};
+use crate::source::probe::{
+    Container,
+    media::{FrameRate, Media, Video},
+};
+
+/// Percent of the average bit rate that the encoder may take for longer than its buffer lasts.
+const MAXRATE: u64 = 120;
+
+/// Percent of a second's average bits that the buffer holds: what may come on top at once.
+///
+/// x264 keeps to both. Of noise without end, noise that begins and ends with or beside the cuts, and pictures that change
+/// altogether every 7, at 240 to 1080 lines, no segment took more than 0.92 of `maxrate` over its length and a buffer on top.
+const BUFFER: u64 = 60;
+
+/// The most frames of a rendition, a week of 60 a second: what a damaged header promises must not fill the memory.
+const MOST_FRAMES: u64 = 7 * 24 * 3600 * 60;
+
+/// The settings that change a video rendition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choices {
+    /// The steps of the ladder.
+    pub steps: Vec<Step>,
+    /// What encodes.
+    pub encoder: Encoder,
+    /// How hard x264 tries.
+    pub preset: Preset,
+    /// Length of a segment after the first three.
+    pub segment: Duration,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self {
+            steps: STEPS.to_vec(),
+            encoder: Encoder::default(),
+            preset: Preset::default(),
+            segment: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What encodes H.264, by ffmpeg's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoder {
+    /// x264, on the processor.
+    #[default]
+    Libx264,
+    /// NVIDIA's.
+    H264Nvenc,
+    /// VA-API's, on the first render node.
+    H264Vaapi,
+    /// Intel's Quick Sync.
+    H264Qsv,
+}
+
+impl Encoder {
+    /// ffmpeg's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Libx264 => "libx264",
+            Self::H264Nvenc => "h264_nvenc",
+            Self::H264Vaapi => "h264_vaapi",
+            Self::H264Qsv => "h264_qsv",
+        }
+    }
+}
+
+/// x264's presets that keep up with players; the slower ones refer to more pictures than a [`Level`] is chosen for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// The fastest.
+    Ultrafast,
+    /// Between its neighbours.
+    Superfast,
+    /// About five times as fast as `medium`.
+    #[default]
+    Veryfast,
+    /// Between its neighbours.
+    Faster,
+    /// Between its neighbours.
+    Fast,
+    /// x264's own choice.
+    Medium,
+}
+
+impl Preset {
+    /// x264's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ultrafast => "ultrafast",
+            Self::Superfast => "superfast",
+            Self::Veryfast => "veryfast",
+            Self::Faster => "faster",
+            Self::Fast => "fast",
+            Self::Medium => "medium",
+        }
+    }
+}
+
+/// One video rendition: encoded to H.264 of High profile, of a constant frame rate, 8 bits and 4:2:0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rung {
+    /// The container that ffmpeg is told to expect.
+    pub container: Container,
+    /// The track's number, ffmpeg's `0:v:<index>`.
+    pub index: u32,
+    /// Whether the source can be decoded while it arrives.
+    pub pipe: bool,
+    /// Whether the source is coded in fields.
+    pub interlaced: bool,
+    /// Milliseconds by which the track starts later than the earliest of the source.
+    pub delay: u64,
+    /// What encodes.
+    pub encoder: Encoder,
+    /// How hard x264 tries.
+    pub preset: Preset,
+    /// Pixels from left to right; even.
+    pub width: u32,
+    /// Pixels from top to bottom; even.
+    pub height: u32,
+    /// Frames a second.
+    pub rate: FrameRate,
+    /// Bits a second on average, as the encoder is asked for.
+    pub bitrate: u32,
+    /// The cuts, in ticks of the numerator of `rate`; the same for all rungs of a source.
+    pub table: SegmentTable,
+}
+
+impl Rung {
+    /// The rungs of a source, the smallest first: none without video, else at least one.
+    pub fn all(media: &Media, choices: &Choices) -> Vec<Self> {
+        let Some(video) = &media.video else {
+            return Vec::new();
+        };
+        let rate = ladder::rate(video);
+        let table = SegmentTable::video(frames(video, rate), rate, choices.segment);
+        let rung = |size: Size| Self {
+            container: media.container,
+            index: video.index,
+            pipe: media.pipe,
+            interlaced: video.interlaced,
+            delay: video.delay,
+            encoder: choices.encoder,
+            preset: choices.preset,
+            width: size.width,
+            height: size.height,
+            rate,
+            bitrate: size.bitrate,
+            table: table.clone(),
+        };
+        ladder::rungs(video, &choices.steps).into_iter().map(rung).collect()
+    }
+
+    /// Bits a second that are never exceeded for longer than the buffer lasts.
+    pub fn maxrate(&self) -> u32 {
+        percent(self.bitrate, MAXRATE)
+    }
+
+    /// Bits of the buffer.
+    pub fn buffer(&self) -> u32 {
+        percent(self.bitrate, BUFFER)
+    }
+
+    /// The level of H.264 that holds it.
+    pub fn level(&self) -> Level {
+        let (width, height, rate) = (self.width, self.height, self.rate);
+        Level::of(Demand { width, height, rate, maxrate: self.maxrate(), buffer: self.buffer() })
+    }
+
+    /// CODECS: `avc1.64001f`. What is encoded says the same, or is not taken.
+    pub fn codecs(&self) -> String {
+        self.level().codecs()
+    }
+
+    /// The frames of segment `n`, counted from the first of the rendition, or None past the end.
+    pub fn frames(&self, n: u32) -> Option<std::ops::Range<u64>> {
+        let ticks = self.table.ticks(n)?;
+        let duration = u64::from(self.duration());
+        Some(ticks.start / duration..ticks.end / duration)
+    }
+
+    /// Ticks of one frame.
+    pub fn duration(&self) -> u32 {
+        self.rate.denominator.clamp(1, 1 << 24)
+    }
+
+    /// Ticks by which frames are shown later than they are decoded: x264 puts off two, for its pyramid of B pictures, and
+    /// the others are told to make none.
+    pub fn delayed(&self) -> u32 {
+        match self.encoder {
+            Encoder::Libx264 => 2 * self.duration(),
+            _ => 0,
+        }
+    }
+
+    /// BANDWIDTH and AVERAGE-BANDWIDTH in bits a second, with what CMAF adds.
+    ///
+    /// The first is what the rate control cannot exceed in any segment; the second takes the bit rate at its word: still
+    /// pictures take far less, what moves a lot comes within 5 % of it.
+    pub fn bandwidth(&self) -> (u64, u64) {
+        let duration = u64::from(self.duration());
+        let timescale = u64::from(self.table.timescale());
+        let segments =
+            (0..).map_while(|n| self.table.ticks(n)).map(|ticks| ticks.end - ticks.start);
+        let bits = |ticks: u64, rate: u32| u64::from(rate) * ticks / timescale;
+        let per_second = |bytes: u64, ticks: u64| (bytes * 8 * timescale).div_ceil(ticks.max(1));
+        let size = |ticks: u64, bits: u64| {
+            fmp4::video::size((ticks / duration) as usize, bits.div_ceil(8) as usize) as u64
+        };
+
+        let (mut peak, mut all, mut bytes) = (0, 0, 0);
+        for ticks in segments {
+            let most = bits(ticks, self.maxrate()) + u64::from(self.buffer());
+            peak = peak.max(per_second(size(ticks, most), ticks));
+            all += ticks;
+            bytes += size(ticks, bits(ticks, self.bitrate));
+        }
+        (peak, per_second(bytes, all).min(peak))
+    }
+
+    /// Bytes that it will take on disk, by the bit rate.
+    pub fn estimate(&self) -> u64 {
+        let (_, average) = self.bandwidth();
+        (self.seconds() * average as f64 / 8.0) as u64 + u64::from(self.table.len()) * 4096 + 4096
+    }
+
+    /// FRAME-RATE: frames a second with at most three decimals.
+    pub fn frame_rate(&self) -> f64 {
+        let hertz = f64::from(self.rate.numerator) / f64::from(self.duration());
+        (hertz * 1000.0).round() / 1000.0
+    }
+
+    /// Pixels that are encoded a second: what the work of a rung grows with, beside decoding the source.
+    pub fn pixels(&self) -> f64 {
+        f64::from(self.width) * f64::from(self.height) * f64::from(self.rate.numerator)
+            / f64::from(self.duration())
+    }
+
+    /// Seconds of the whole.
+    pub fn seconds(&self) -> f64 {
+        self.table.total() as f64 / f64::from(self.table.timescale())
+    }
+}
+
+/// The frames that ffmpeg's `fps` filter makes of a track that is shown from time 0 of the source on: its end, to the
+/// nearest frame. At least 1, and at most [`MOST_FRAMES`].
+fn frames(video: &Video, rate: FrameRate) -> u64 {
+    let end = u128::from(video.delay) + u128::from(video.length);
+    let (numerator, denominator) = (u128::from(rate.numerator), u128::from(rate.denominator));
+    let frames = (2 * end * numerator + 1000 * denominator) / (2000 * denominator).max(1);
+    u64::try_from(frames).unwrap_or(u64::MAX).clamp(1, MOST_FRAMES)
+}
+
+fn percent(bitrate: u32, percent: u64) -> u32 {
+    u32::try_from(u64::from(bitrate) * percent / 100).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;
