@@ -113,11 +113,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::package::plan::{Choices, Plan, tests::facts};
+    use crate::package::plan::{Choices, Plan, tests::media};
 
     fn line(rate: u32, channels: u16, input: Input, from: u64, distrusted: bool) -> String {
         let choices = Choices { bitrate: 128_000, segment: Duration::from_secs(5) };
-        let plan = Plan::new(&facts(rate, channels, 10_000_000), choices).unwrap();
+        let plan = Plan::new(&media(rate, channels, 10_000_000), choices).unwrap();
         Order { audio: &plan.audio, input, from, distrusted }.arguments().join(" ")
     }
 

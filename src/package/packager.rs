@@ -147,7 +147,7 @@ impl Packager {
         if self.workers.is_full() {
             return Err(Error::busy("too many segments are waited for", RETRY));
         }
-        let plan = Plan::new(&source.facts, self.choices)?;
+        let plan = Plan::new(&source.media, self.choices)?;
         let room = self.reserve(&mut packages, plan.estimate())?;
         let audio = Rendition::new(plan.audio.table.clone(), &[], 0);
         let package = Arc::new(Package::new(key, plan, source, audio));

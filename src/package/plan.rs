@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config,
     error::{Code, Error, Result},
-    source::probe::{Container, Facts, Splice},
+    source::probe::{Container, Media, Splice},
 };
 
 /// Counts up whenever the same source and settings would give another package: other bytes, other cuts.
@@ -80,30 +80,31 @@ pub struct Audio {
 }
 
 impl Plan {
-    /// What to do to a source of these facts.
+    /// What to do to a source that holds this.
     ///
     /// # Errors
     /// [`Code::UnsupportedMedia`] when there is nothing to play in it.
-    pub fn new(facts: &Facts, choices: Choices) -> Result<Self> {
+    pub fn new(media: &Media, choices: Choices) -> Result<Self> {
         let useless =
             |what: &str| Error::new(Code::UnsupportedMedia, format!("the media has {what}"));
-        if facts.samples == 0 {
+        let track = media.audio.first().ok_or_else(|| useless("no audio"))?;
+        if track.samples == 0 {
             return Err(useless("no audio samples"));
         }
-        let rate = output_rate(facts.rate);
-        let channels = facts.channels.min(2) as u8;
+        let rate = output_rate(track.rate);
+        let channels = track.channels.min(2) as u8;
         let config = AudioConfig::new(rate, channels).ok_or_else(|| useless("no channels"))?;
         // ffmpeg's resampler gives ceil(samples * out / in); its AAC encoder adds one frame of
         // priming to the frames that hold them (packaging measurements, section 1).
-        let samples = u128::from(facts.samples) * u128::from(rate);
-        let samples = samples.div_ceil(u128::from(facts.rate.max(1))) as u64;
+        let samples = u128::from(track.samples) * u128::from(rate);
+        let samples = samples.div_ceil(u128::from(track.rate.max(1))) as u64;
         let frames = samples.div_ceil(FRAME) + 1;
         let audio = Audio {
-            container: facts.container,
-            pipe: facts.pipe,
-            splice: facts.splice,
-            resample: rate != facts.rate,
-            downmix: facts.channels > 2,
+            container: media.container,
+            pipe: media.pipe,
+            splice: track.splice,
+            resample: rate != track.rate,
+            downmix: track.channels > 2,
             config,
             bitrate: bitrate(choices.bitrate, config),
             table: SegmentTable::audio(frames, rate, choices.segment),
@@ -179,11 +180,15 @@ fn bitrate(stereo: u32, config: AudioConfig) -> u32 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{package::adts::Frames, source::probe::Codec};
+    use crate::{
+        package::adts::Frames,
+        source::probe::{Codec, media},
+    };
 
-    pub fn facts(rate: u32, channels: u16, samples: u64) -> Facts {
-        let (container, codec) = (Container::Wav, Codec::Pcm);
-        Facts { container, codec, rate, channels, samples, pipe: true, splice: Splice::Seek }
+    pub fn media(rate: u32, channels: u16, samples: u64) -> Media {
+        let track = media::Audio::new(Codec::Pcm, rate, channels, samples, Splice::Seek);
+        let (container, audio) = (Container::Wav, vec![track]);
+        Media { container, pipe: true, audio, video: None, text: Vec::new() }
     }
 
     const CHOICES: Choices = Choices { bitrate: 128_000, segment: Duration::from_secs(5) };
@@ -202,7 +207,7 @@ pub(super) mod tests {
             ((7_350, 1), (48_000, 1, 64_000, true, false)),
         ];
         for ((rate, channels), expected) in cases {
-            let audio = Plan::new(&facts(rate, channels, 1000), CHOICES).unwrap().audio;
+            let audio = Plan::new(&media(rate, channels, 1000), CHOICES).unwrap().audio;
             let got = (
                 audio.config.rate(),
                 u16::from(audio.config.channels()),
@@ -223,7 +228,7 @@ pub(super) mod tests {
             (44_100, 44_100 * 600, 25_841),
             (96_000, 96_000 * 10, 470),
         ] {
-            let plan = Plan::new(&facts(rate, 2, samples), CHOICES).unwrap();
+            let plan = Plan::new(&media(rate, 2, samples), CHOICES).unwrap();
             assert_eq!(plan.audio.table.total(), frames * FRAME, "{samples} at {rate}");
         }
     }
@@ -236,7 +241,7 @@ pub(super) mod tests {
             (48_000, 1, 500_000, 512_000),
         ] {
             let choices = Choices { bitrate, ..CHOICES };
-            let audio = Plan::new(&facts(rate, channels, samples), choices).unwrap().audio;
+            let audio = Plan::new(&media(rate, channels, samples), choices).unwrap().audio;
             for container in
                 [config::Container::Cmaf, config::Container::Aac, config::Container::Ts]
             {
@@ -269,8 +274,8 @@ pub(super) mod tests {
 
     #[test]
     fn silence_of_no_length_is_refused() {
-        let error = Plan::new(&facts(44_100, 2, 0), CHOICES).unwrap_err();
+        let error = Plan::new(&media(44_100, 2, 0), CHOICES).unwrap_err();
         assert_eq!(error.code(), Code::UnsupportedMedia);
-        assert!(Plan::new(&facts(44_100, 0, 10), CHOICES).is_err());
+        assert!(Plan::new(&media(44_100, 0, 10), CHOICES).is_err());
     }
 }
