@@ -1,5 +1,7 @@
 //! What is told against what ffmpeg really decodes, growing files, and bytes from a hostile world.
 
+mod tracks;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -396,6 +398,8 @@ fn seeds() -> &'static [Vec<u8>] {
     SEEDS.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         let fragments = "-c:a aac -movflags frag_keyframe+empty_moov -frag_duration 50000";
+        let film = "-f lavfi -i testsrc=s=32x32:d=0.2 -c:a aac -b:a 16k -c:v libx264 -g 3 -bf 1 -movflags faststart";
+        let fragmented_film = "-f lavfi -i testsrc=s=32x32:d=0.2 -c:a aac -c:v libx264 -g 3 -movflags frag_keyframe+empty_moov";
         let recipes: &[Recipe] = &[
             ("a.wav", 8_000, 2, 0.05, "-c:a pcm_s16le"),
             ("ms.wav", 8_000, 1, 0.3, "-c:a adpcm_ms"),
@@ -413,6 +417,10 @@ fn seeds() -> &'static [Vec<u8>] {
             ("a.mka", 44_100, 1, 0.3, "-c:a aac"),
             ("live.webm", 48_000, 1, 0.3, "-c:a libopus -live 1"),
             ("vorbis.webm", 44_100, 1, 0.3, "-c:a libvorbis -live 1"),
+            ("video.mp4", 44_100, 1, 0.2, film),
+            ("film.mp4", 44_100, 1, 0.2, fragmented_film),
+            ("film.mkv", 44_100, 1, 0.2, film),
+            ("film.ts", 44_100, 1, 0.2, film),
         ];
         recipes.iter().map(|&recipe| fs::read(make(dir.path(), recipe)).unwrap()).collect()
     })
@@ -443,7 +451,7 @@ proptest! {
 
     #[test]
     fn wild_bytes_are_survived(
-        seed in 0usize..16,
+        seed in 0usize..20,
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0usize..4_096), 0..12),
         cut in any::<prop::sample::Index>(),
         known in any::<bool>(),

@@ -37,8 +37,8 @@ pub async fn decode(
     let file = File { ffmpeg, path, container, cpu: limit.as_secs().max(1) };
     let found = timeout(limit, file.ask()).await.map_err(|_| "too slow to read".to_owned())??;
     let mut packets = None;
-    if found.has_video() {
-        let scanned = timeout(limit, file.scan(found.pictures())).await;
+    if let Some((index, step)) = found.pictures() {
+        let scanned = timeout(limit, file.scan(index, step)).await;
         let scanned = scanned.map_err(|_| "too slow to read".to_owned())?;
         packets = Some(scanned.map_err(|error| failed(&error))?);
     }
@@ -75,14 +75,14 @@ impl File<'_> {
         Streams::read(&text).ok_or_else(|| "a file that ffmpeg cannot read".to_owned())
     }
 
-    /// Shows all packets of video stream `index`, as ffprobe reads them.
-    async fn scan(&self, index: u32) -> io::Result<Packets> {
+    /// All packets of video stream `index` as ffprobe reads them, with times of `step` ticks each.
+    async fn scan(&self, index: u32, step: u32) -> io::Result<Packets> {
         let mut args = self.source();
         let select =
             format!("-select_streams v:{index} -of csv=p=0 -show_entries packet=pts,size,flags");
         args.extend(select.split(' ').map(str::to_owned));
         let process = self.ffmpeg.spawn_probe(args, self.cpu).await?;
-        let mut packets = Packets::default();
+        let mut packets = Packets::new(step);
         lines(process, |line| packets.push(line)).await?;
         Ok(packets)
     }

@@ -3,8 +3,10 @@
 use super::super::pictures::{Pictures, Shot};
 
 /// All packets so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Packets {
+    /// What a time is multiplied by: it may count frames of 1001 ticks.
+    step: i64,
     /// Those with a time.
     pub(super) pictures: Pictures,
     /// How many have none.
@@ -14,6 +16,11 @@ pub(super) struct Packets {
 }
 
 impl Packets {
+    /// None so far, with times of so many ticks each.
+    pub(super) fn new(step: u32) -> Self {
+        Self { step: i64::from(step), pictures: Pictures::default(), timeless: 0, bytes: 0 }
+    }
+
     /// The next packet; a line of another form is left out.
     pub(super) fn push(&mut self, line: &str) {
         let mut fields = line.split(',');
@@ -24,8 +31,11 @@ impl Packets {
         let Ok(size) = size.parse() else { return };
         self.bytes = self.bytes.saturating_add(size);
         let key = flags.starts_with('K');
-        match time.parse() {
-            Ok(time) => self.pictures.push(Shot { time, duration: 0, size, key }),
+        match time.parse::<i64>() {
+            Ok(time) => {
+                let time = time.saturating_mul(self.step);
+                self.pictures.push(Shot { time, duration: 0, size, key });
+            }
             Err(_) => self.timeless += 1,
         }
         // What is dropped on decoding cannot be dropped on copying.
@@ -41,7 +51,7 @@ mod tests {
 
     #[test]
     fn lines_are_understood_or_left_out() {
-        let mut packets = Packets::default();
+        let mut packets = Packets::new(1);
         for line in
             ["0,100,K__", "", "x", "N/A,7,___", "3600,50,___", "7200,80,K__", "1,2", "9,x,K"]
         {

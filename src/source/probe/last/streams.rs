@@ -85,17 +85,14 @@ impl Streams {
         told.filter_map(move |(index, stream)| Some((index, stream, rate(stream)?)))
     }
 
-    pub(super) fn has_video(&self) -> bool {
-        self.video().is_some()
-    }
-
     pub(super) fn has_audio(&self) -> bool {
         self.audio().next().is_some()
     }
 
-    /// The number of the video stream.
-    pub(super) fn pictures(&self) -> u32 {
-        self.video().map_or(0, |(index, _)| index)
+    /// The number of the video stream, and the ticks of which its times count multiples.
+    pub(super) fn pictures(&self) -> Option<(u32, u32)> {
+        let step = |stream: &Stream| fraction(&stream.time_base, '/').map_or(1, |(step, _)| step);
+        self.video().map(|(index, stream)| (index, step(stream)))
     }
 
     /// The numbers of the audio streams.
@@ -151,12 +148,9 @@ impl Streams {
         let nominal = rate.and_then(|(count, seconds)| {
             FrameRate::of_duration(scale(1_000_000_000, u64::from(seconds), u64::from(count)))
         });
-        let (seconds, ticks) = fraction(&stream.time_base, '/')?;
+        let (_, ticks) = fraction(&stream.time_base, '/')?;
         let bytes = packets.bytes;
-        // Times in ticks of a whole part of a second; AVI has one for each frame of 29.97.
-        let told = (packets.timeless == 0 && seconds == 1)
-            .then(|| packets.pictures.told(ticks, nominal))
-            .flatten();
+        let told = (packets.timeless == 0).then(|| packets.pictures.told(ticks, nominal)).flatten();
         let (told, start) = match told {
             Some(told) => {
                 let first = i128::from(told.first) * 1_000_000_000 / i128::from(ticks);
