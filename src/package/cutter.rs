@@ -60,6 +60,11 @@ impl<'a> Cutter<'a> {
         self.init.as_ref()
     }
 
+    /// What it cuts.
+    pub fn rung(&self) -> &'a Rung {
+        self.rung
+    }
+
     /// The number of the segment that comes next; that of all segments once all are cut.
     pub fn next(&self) -> u32 {
         self.n

@@ -1,11 +1,10 @@
 //! ffmpeg's command line for a head: what the heads of [`audio`] and [`video`] share.
 
-mod audio;
+pub mod audio;
 pub mod video;
 
 use std::path::PathBuf;
 
-pub use self::audio::{Order, PREROLL};
 use crate::source::probe::Container;
 
 /// Where ffmpeg reads the source from. Never an address, never a name that the outside chose.

@@ -18,10 +18,11 @@ use tokio::{
 use super::{
     Packager, Part,
     adts::Corrupt,
+    audio::Coding,
     control::Control,
-    encoder::{self, Input, PREROLL},
+    encoder::{Input, audio as sound, video as picture},
     file::{File, Format},
-    muxer::Muxer,
+    muxer::{Gap, Muxer},
     store::Hot,
 };
 use crate::{
@@ -36,7 +37,7 @@ const FEED: usize = 256 * 1024;
 /// Bytes that come from ffmpeg's stdout at once: what a pipe holds.
 const CHUNK: usize = 64 * 1024;
 
-/// Missing frames that are put down to rounding: that much silence is appended without a word.
+/// Missing frames that are put down to rounding: so many are made up for without a word.
 const ROUNDING: u64 = 2;
 
 /// ffmpeg's exit code when most of what it decoded was damaged (its `-max_error_rate`).
@@ -73,6 +74,47 @@ impl End {
     }
 }
 
+/// How a head goes about its rendition.
+struct Setting<'a> {
+    muxer: Muxer<'a>,
+    arguments: Vec<String>,
+    seeks: bool,
+    /// Seconds of processor time that it may take.
+    cpu: u64,
+}
+
+impl<'a> Setting<'a> {
+    fn of(
+        packager: &Packager,
+        Part { package, rendition }: &'a Part,
+        control: &Control,
+        input: Input,
+    ) -> Result<Self> {
+        let (n, distrusted) = (control.start, rendition.is_distrusted());
+        let length = rendition.table().length();
+        if let Some(audio) = package.plan.audio(rendition.track) {
+            let first = rendition.table().frames(n).map_or(0, |frames| frames.start);
+            let skip = match audio.coding {
+                Coding::Copy { .. } => first,
+                Coding::Encode { .. } => first.min(sound::PREROLL),
+            };
+            let order = sound::Order { audio, input, from: first - skip, distrusted };
+            // Decoding and encoding run at 40 times real time or more; six hours are bounded too.
+            let cpu = 60 + (length / 4.0) as u64;
+            let muxer = Muxer::audio(audio, n, skip);
+            return Ok(Self { muxer, arguments: order.arguments(), seeks: order.seeks(), cpu });
+        }
+        let rung = package.plan.rung(rendition.track);
+        let rung = rung.ok_or_else(|| failed("nothing is planned for this rendition"))?;
+        let order =
+            picture::Order { rung, input, segment: n, threads: packager.threads, distrusted };
+        // Slower than real time on one core is more than anybody would watch.
+        let cpu = 60 + (length * 4.0) as u64;
+        let muxer = Muxer::video(rung, n);
+        Ok(Self { muxer, arguments: order.arguments(), seeks: order.seeks(), cpu })
+    }
+}
+
 /// Runs one head to its end. Never fails: what goes wrong is an end like others.
 pub async fn run(packager: &Packager, part: &Part, control: &Arc<Control>) -> End {
     match Head::start(packager, part, control).await {
@@ -85,7 +127,7 @@ struct Head<'a> {
     packager: &'a Packager,
     part: &'a Part,
     control: &'a Control,
-    muxer: Muxer,
+    muxer: Muxer<'a>,
     /// Whether ffmpeg was asked to seek.
     seeks: bool,
 }
@@ -97,24 +139,14 @@ impl<'a> Head<'a> {
         control: &'a Control,
     ) -> Result<(Self, Process, Arc<Spool>)> {
         let source = source(packager, part, control).await?;
-        let audio = part.package.plan.audio(part.rendition.track);
-        let audio = audio.ok_or_else(|| failed("nothing is planned for this rendition"))?;
-        let n = control.start;
-        let first = audio.table.frames(n).map_or(0, |frames| frames.start);
-        let skip = first.min(PREROLL);
         let piped = !source.is_whole();
         let input = if piped { Input::Pipe } else { Input::File(source.path()) };
-        let distrusted = part.rendition.is_distrusted();
-        let order = encoder::Order { audio, input, from: first - skip, distrusted };
-        // Decoding and encoding run at 40 times real time or more; six hours are bounded too.
-        let cpu = 60 + (audio.table.length() / 4.0) as u64;
-        let started = packager.ffmpeg.spawn(order.arguments(), piped, cpu).await;
+        let Setting { muxer, arguments, seeks, cpu } = Setting::of(packager, part, control, input)?;
+        let started = packager.ffmpeg.spawn(arguments, piped, cpu).await;
         let process = started.map_err(|error| {
             tracing::error!(%error, "ffmpeg cannot be started");
             failed("ffmpeg could not be started")
         })?;
-        let seeks = order.seeks();
-        let muxer = Muxer::new(audio, n, skip);
         Ok((Self { packager, part, control, muxer, seeks }, process, source))
     }
 
@@ -155,6 +187,7 @@ impl<'a> Head<'a> {
             }
             self.muxer.push(&chunk[..read]);
             while let Some((n, segment)) = self.muxer.segment().map_err(|e| wrote(&e))? {
+                self.keep_init().await?;
                 if let Some(end) = self.advance(n, segment).await? {
                     return Ok(Some(end));
                 }
@@ -179,6 +212,25 @@ impl<'a> Head<'a> {
             return Ok(Some(End::Yielded));
         }
         Ok((!self.has_listeners(next).await).then_some(End::Idle))
+    }
+
+    /// Keeps the initialization segment of a rendition that had none. All heads have to agree on it: a player has loaded it
+    /// once for all of their segments.
+    async fn keep_init(&self) -> Result<()> {
+        let Part { package, rendition } = self.part;
+        let Some(init) = self.muxer.init() else {
+            return Ok(());
+        };
+        match rendition.init() {
+            Some(known) if known == init => Ok(()),
+            Some(_) => Err(failed("ffmpeg encodes differently than before")),
+            None => {
+                let file = File::Init(rendition.track);
+                self.packager.keep(package, file, Hot::new(init.clone())).await?;
+                rendition.set_init(init.clone());
+                Ok(())
+            }
+        }
     }
 
     /// Writes the segment; false when somebody else has.
@@ -210,7 +262,7 @@ impl<'a> Head<'a> {
         self.control.starve(back).await
     }
 
-    /// ffmpeg has ended before the table did: silence for what is missing if the source was at its end, else an error.
+    /// ffmpeg has ended before the table did: what is missing is made up for if the source was at its end, else an error.
     async fn finish(mut self, mut process: Process) -> Result<End> {
         let exit = tokio::time::timeout(FAREWELL, process.wait()).await;
         let exit = exit.map_err(|_| failed("ffmpeg closed its output and did not end"))?;
@@ -219,28 +271,29 @@ impl<'a> Head<'a> {
             return Err(crashed(&exit));
         }
         let Part { package, rendition } = self.part;
-        let missing = self.muxer.missing();
-        if missing > ROUNDING && self.seeks {
+        let Gap { frames, seconds, blank } = self.muxer.end().map_err(|e| wrote(&e))?;
+        if frames > ROUNDING && self.seeks {
             rendition.distrust();
             return Err(failed("seeking gave less than the source holds"));
         }
-        if self.muxer.is_blank() && !rendition.has_any() {
+        if blank && !rendition.has_any() {
             if self.control.start == 0 {
                 return Err(crashed(&exit));
             }
             // The end of the source, or a source that is no good: whether it has a beginning tells.
             self.control.starve(self.packager.wait_for(self.part, 0)).await?;
         }
-        if missing > ROUNDING && rendition.add_silence(missing) {
+        if frames > ROUNDING && rendition.add_missing(frames) {
             self.packager.metrics.short_sources.inc();
-            let seconds = missing * super::table::FRAME / u64::from(rendition.table().timescale());
             tracing::warn!(
                 package = %package.key,
+                track = %rendition.track,
                 complaints = exit.complaints,
-                "a source ends {seconds} s before its header's promise; silence is appended"
+                "a source ends {seconds:.0} s before its header's promise; silence or a still picture is appended"
             );
         }
-        while let Some((n, segment)) = self.muxer.fill().map_err(|e| wrote(&e))? {
+        while let Some((n, segment)) = self.muxer.segment().map_err(|e| wrote(&e))? {
+            self.keep_init().await?;
             if let Some(end) = self.advance(n, segment).await? {
                 return Ok(end);
             }

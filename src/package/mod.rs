@@ -5,8 +5,10 @@
 //! it; [`playlist`] and [`captions`] are rendered when they are asked for. [`file`] is the grammar of their names.
 
 pub mod adts;
+pub mod audio;
 pub mod avc;
 pub mod captions;
+pub mod choices;
 mod control;
 pub mod cutter;
 pub mod encoder;
@@ -16,6 +18,7 @@ pub mod fmp4;
 pub mod fragments;
 mod head;
 pub mod ladder;
+mod menu;
 mod muxer;
 mod packager;
 pub mod packed;
@@ -59,6 +62,9 @@ use crate::{
 
 /// The audio rendition that players begin with.
 pub const AUDIO: Track = Track { kind: Kind::Audio, index: 0 };
+
+/// The video rendition that players begin with.
+pub const VIDEO: Track = Track { kind: Kind::Video, index: 0 };
 
 /// The one caption rendition.
 pub const SUBTITLES: Track = Track { kind: Kind::Subtitles, index: 0 };
@@ -133,7 +139,7 @@ impl Package {
 
     /// What players begin with.
     fn first_parts(self: &Arc<Self>) -> impl Iterator<Item = Part> {
-        self.part(AUDIO).into_iter()
+        [AUDIO, VIDEO].into_iter().filter_map(|track| self.part(track))
     }
 
     /// Heads that work for it.

@@ -6,33 +6,58 @@
 use bytes::Bytes;
 
 use super::{
-    adts::{Corrupt, Cutter, Frames},
-    fmp4,
-    plan::Audio,
+    adts::{self, Corrupt, Frames},
+    audio::Audio,
+    cutter::Cutter,
+    fmp4::audio as fmp4,
     table::FRAME,
+    video::Rung,
 };
 
-/// Makes the segments of an audio rendition out of ADTS.
-pub struct Muxer {
-    audio: Audio,
-    cutter: Cutter,
-    /// Pre-roll frames still to be dropped.
-    skip: u64,
-    /// The segment being made, and its frames so far.
-    n: u32,
-    frames: Frames,
+/// Makes the segments of one rendition.
+pub enum Muxer<'a> {
+    /// Out of ADTS.
+    Audio(Sound<'a>),
+    /// Out of fragmented MP4.
+    Video(Cutter<'a>),
 }
 
-impl Muxer {
-    /// For segment `n` and those behind it, from an ffmpeg that begins `skip` frames before it.
-    pub fn new(audio: &Audio, n: u32, skip: u64) -> Self {
-        let cutter = Cutter::new(audio.config);
-        Self { audio: audio.clone(), cutter, skip, n, frames: Frames::default() }
+/// What a source did not have of what it promised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gap {
+    /// Frames, of audio or of video.
+    pub frames: u64,
+    /// The same in seconds.
+    pub seconds: f64,
+    /// Whether nothing came of the segment that is being made.
+    pub blank: bool,
+}
+
+impl<'a> Muxer<'a> {
+    /// For segment `n` of an audio rendition and those behind it, from an ffmpeg that begins `skip` frames before it.
+    pub fn audio(audio: &'a Audio, n: u32, skip: u64) -> Self {
+        Self::Audio(Sound::new(audio, n, skip))
+    }
+
+    /// For segment `n` of a video rendition and those behind it.
+    pub fn video(rung: &'a Rung, n: u32) -> Self {
+        Self::Video(Cutter::new(rung, n))
     }
 
     /// Takes what ffmpeg wrote.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.cutter.push(bytes);
+        match self {
+            Self::Audio(sound) => sound.cutter.push(bytes),
+            Self::Video(cutter) => cutter.push(bytes),
+        }
+    }
+
+    /// The initialization segment, where it is not known before there is a segment.
+    pub fn init(&self) -> Option<&Bytes> {
+        match self {
+            Self::Audio(_) => None,
+            Self::Video(cutter) => cutter.init(),
+        }
     }
 
     /// The next segment and its number, if it is whole; None past the end of the table, too.
@@ -40,6 +65,55 @@ impl Muxer {
     /// # Errors
     /// When ffmpeg wrote something else than it was told to.
     pub fn segment(&mut self) -> Result<Option<(u32, Bytes)>, Corrupt> {
+        match self {
+            Self::Audio(sound) => sound.segment(),
+            Self::Video(cutter) => Ok(cutter.segment()?.map(|bytes| (cutter.next() - 1, bytes))),
+        }
+    }
+
+    /// Says that ffmpeg has ended, and what is missing. From then on every segment to the end of the table is whole: with
+    /// silence, or with a picture that stands still.
+    ///
+    /// # Errors
+    /// When there is no picture that could.
+    pub fn end(&mut self) -> Result<Gap, Corrupt> {
+        match self {
+            Self::Audio(sound) => {
+                sound.ended = true;
+                let frames = sound.missing();
+                let rate = f64::from(sound.audio.config.rate());
+                let seconds = (frames * FRAME) as f64 / rate;
+                Ok(Gap { frames, seconds, blank: sound.frames.is_empty() })
+            }
+            Self::Video(cutter) => {
+                let frames = cutter.fill()?;
+                let seconds = frames as f64 / cutter.rung().frame_rate();
+                Ok(Gap { frames, seconds, blank: false })
+            }
+        }
+    }
+}
+
+/// Makes the segments of an audio rendition.
+pub struct Sound<'a> {
+    audio: &'a Audio,
+    cutter: adts::Cutter,
+    /// Pre-roll frames still to be dropped.
+    skip: u64,
+    /// The segment being made, and its frames so far.
+    n: u32,
+    frames: Frames,
+    /// Whether no more frames come.
+    ended: bool,
+}
+
+impl<'a> Sound<'a> {
+    fn new(audio: &'a Audio, n: u32, skip: u64) -> Self {
+        let cutter = adts::Cutter::new(audio.config);
+        Self { audio, cutter, skip, n, frames: Frames::default(), ended: false }
+    }
+
+    fn segment(&mut self) -> Result<Option<(u32, Bytes)>, Corrupt> {
         while let Some(frame) = self.cutter.cut()? {
             if self.skip > 0 {
                 self.skip -= 1;
@@ -50,30 +124,20 @@ impl Muxer {
                 return Ok(Some(whole));
             }
         }
-        Ok(None)
-    }
-
-    /// Frames from here to the end of the table.
-    pub fn missing(&self) -> u64 {
-        let table = &self.audio.table;
-        let end = table.total() / FRAME;
-        let start = table.frames(self.n).map_or(end, |frames| frames.start);
-        end.saturating_sub(start + self.frames.len() as u64)
-    }
-
-    /// Whether nothing of the segment being made is there.
-    pub fn is_blank(&self) -> bool {
-        self.frames.is_empty()
-    }
-
-    /// The next segment, with silence for what is missing; None past the end of the table.
-    pub fn fill(&mut self) -> Result<Option<(u32, Bytes)>, Corrupt> {
-        let Some(frames) = self.audio.table.frames(self.n) else {
-            return Ok(None);
-        };
-        let missing = (frames.end - frames.start).saturating_sub(self.frames.len() as u64);
-        self.frames.push_silence(self.audio.config, missing as usize)?;
+        if self.ended
+            && let Some(frames) = self.audio.table.frames(self.n)
+        {
+            let missing = (frames.end - frames.start).saturating_sub(self.frames.len() as u64);
+            self.frames.push_silence(self.audio.config, missing as usize)?;
+        }
         Ok(self.take())
+    }
+
+    /// Frames of the source from here to its end.
+    fn missing(&self) -> u64 {
+        let end = self.audio.frames;
+        let start = self.audio.table.frames(self.n).map_or(end, |frames| frames.start);
+        end.saturating_sub(start + self.frames.len() as u64)
     }
 
     /// The segment being made, if it has all its frames.
@@ -92,13 +156,14 @@ impl Muxer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::package::plan::{Choices, Plan, tests::facts};
-    use std::time::Duration;
+    use crate::package::{
+        choices::Choices,
+        plan::{Plan, tests::media},
+    };
 
     fn audio() -> Audio {
-        let choices = Choices { bitrate: 128_000, segment: Duration::from_secs(5) };
-        let mut plan = Plan::new(&facts(44_100, 2, 44_100 * 20), choices).unwrap();
-        plan.audio.remove(0)
+        let media = media(44_100, 2, 44_100 * 20);
+        Plan::new(&media, &Choices::default()).unwrap().audio.remove(0)
     }
 
     /// `count` frames as ffmpeg would write them.
@@ -111,28 +176,41 @@ mod tests {
     #[test]
     fn segments_come_when_their_frames_are_there() {
         let audio = audio();
-        let mut muxer = Muxer::new(&audio, 1, 16);
+        let mut muxer = Muxer::audio(&audio, 1, 16);
         let length = audio.table.frames(1).unwrap();
         let count = 16 + (length.end - length.start) as usize;
         muxer.push(&adts(&audio, count - 1));
-        assert!(muxer.segment().unwrap().is_none() && !muxer.is_blank());
+        assert!(muxer.segment().unwrap().is_none());
         muxer.push(&adts(&audio, 1));
         let (n, bytes) = muxer.segment().unwrap().unwrap();
         assert_eq!((n, fmp4::frame_count(&bytes).unwrap().0), (1, length.start));
-        assert!(muxer.segment().unwrap().is_none() && muxer.is_blank());
+        assert!(muxer.segment().unwrap().is_none());
     }
 
     #[test]
     fn what_is_missing_is_filled_to_the_end_of_the_table() {
         let audio = audio();
-        let mut muxer = Muxer::new(&audio, 0, 0);
+        let mut muxer = Muxer::audio(&audio, 0, 0);
         muxer.push(&adts(&audio, 50));
         assert_eq!(muxer.segment().unwrap().unwrap().0, 0);
         assert!(muxer.segment().unwrap().is_none());
-        let all = audio.table.total() / FRAME;
-        assert_eq!(muxer.missing(), all - 50);
-        let filled: Vec<_> = std::iter::from_fn(|| muxer.fill().unwrap()).map(|(n, _)| n).collect();
+        assert_eq!(muxer.end().unwrap().frames, audio.table.total() / FRAME - 50);
+        let filled: Vec<_> =
+            std::iter::from_fn(|| muxer.segment().unwrap()).map(|(n, _)| n).collect();
         assert_eq!(filled, (1..audio.table.len()).collect::<Vec<_>>());
-        assert_eq!(muxer.missing(), 0);
+        assert_eq!(muxer.end().unwrap().frames, 0);
+    }
+
+    #[test]
+    fn silence_that_was_planned_is_not_missing() {
+        let track = media(44_100, 2, 44_100).audio.remove(0);
+        let container = crate::source::probe::Container::Wav;
+        let audio = Audio::of(&track, container, &Choices::default(), 20_000).unwrap();
+        let mut muxer = Muxer::audio(&audio, 0, 0);
+        muxer.push(&adts(&audio, audio.frames as usize));
+        while muxer.segment().unwrap().is_some() {}
+        assert_eq!(muxer.end().unwrap().frames, 0);
+        let filled = std::iter::from_fn(|| muxer.segment().unwrap()).count();
+        assert!(filled > 3, "{filled}");
     }
 }

@@ -13,11 +13,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Lease, Package, Part, RETRY,
+    AUDIO, Lease, Package, Part, RETRY,
     captions::Captions,
-    file::File,
+    choices::Choices,
+    file::{File, Kind, Track},
     lock,
-    plan::{self, Choices, Plan},
+    plan::{self, Plan},
     rendition::Rendition,
     store::{Found, Hot, Key, Manifest, Store, erase},
     table::SegmentTable,
@@ -38,6 +39,9 @@ use crate::{
 
 /// For how long a head waits for a listener before it ends.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// Threads of one video encoder: more of them bring less and less, and take memory each.
+const MOST_THREADS: usize = 4;
 
 /// For how long the end of the process waits for its heads' processes.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -66,6 +70,10 @@ pub struct Packager {
     pub(super) container: Container,
     pub(super) name: String,
     pub(super) language: String,
+    /// How far ahead of players video is made.
+    ahead: Duration,
+    /// Threads of each video encoder.
+    pub(super) threads: usize,
     pub(super) stall: Duration,
     pub(super) idle: Duration,
     pub(super) wait: Mutex<Duration>,
@@ -110,6 +118,8 @@ impl Packager {
             container: packager.container,
             name: settings.captions.name.clone(),
             language: settings.captions.language.clone(),
+            ahead: packager.video.ahead,
+            threads: packager.workers.clamp(1, MOST_THREADS),
             stall: packager.stall,
             idle: IDLE,
             wait: Mutex::new(settings.limits.segment_wait),
@@ -145,11 +155,9 @@ impl Packager {
         if self.workers.is_full() {
             return Err(Error::busy("too many segments are waited for", RETRY));
         }
-        let plan = Plan::new(&source.facts, self.choices)?;
+        let plan = Plan::new(&source.media, &self.choices)?;
         let room = self.reserve(&mut packages, plan.estimate())?;
-        let rendition = |(track, table): (_, &SegmentTable)| {
-            Arc::new(Rendition::new(track, table.clone(), &[], 0))
-        };
+        let rendition = |(track, table)| Arc::new(self.rendition(track, table, &[], 0));
         let renditions = plan.tables().map(rendition).collect();
         let package = Arc::new(Package::new(key, plan, source, renditions));
         *lock(&package.room) = room;
@@ -162,6 +170,21 @@ impl Packager {
             self.hold(&package, pin);
         }
         Ok(lease)
+    }
+
+    /// A rendition of which so much is there. Video is paced: it costs too much to be made for nobody.
+    fn rendition(
+        &self,
+        track: Track,
+        table: &SegmentTable,
+        ready: &[bool],
+        bytes: u64,
+    ) -> Rendition {
+        let rendition = Rendition::new(track, table.clone(), ready, bytes);
+        match track.kind {
+            Kind::Video => rendition.paced(self.ahead),
+            _ => rendition,
+        }
     }
 
     /// Makes the package's folder, once.
@@ -262,12 +285,15 @@ impl Packager {
         self.sources.adopt(source.clone());
         let complete = found.iter().all(|found| found.manifest.is_some());
         let bytes: u64 = found.iter().map(|found| found.bytes).sum();
-        let taken = if complete { bytes } else { plan.estimate().max(bytes) };
+        let taken = if complete { bytes } else { plan.estimate() + bytes };
         let room = self.room.as_ref().map(|room| room.occupy(taken));
         let rendition = |((track, table), found): ((_, &SegmentTable), &Found)| {
-            let rendition = Rendition::new(track, table.clone(), &found.ready, found.bytes);
+            let rendition = self.rendition(track, table, &found.ready, found.bytes);
+            if let Some(init) = &found.init {
+                rendition.set_init(init.clone());
+            }
             if let Some(manifest) = found.manifest {
-                rendition.add_silence(manifest.silence);
+                rendition.add_missing(manifest.missing);
                 rendition.finish();
             }
             Arc::new(rendition)
@@ -294,7 +320,7 @@ impl Packager {
     /// of its source.
     pub(super) async fn settle(&self, Part { package, rendition }: &Part) {
         if rendition.is_complete() && rendition.finish() {
-            let manifest = Manifest { bytes: rendition.bytes(), silence: rendition.silence() };
+            let manifest = Manifest { bytes: rendition.bytes(), missing: rendition.missing() };
             let written = self.store.complete(package.key, rendition.track, manifest).await;
             if let Err(error) = written {
                 tracing::warn!(%error, "a manifest cannot be written");
@@ -320,6 +346,11 @@ impl Packager {
         segment: Hot,
     ) -> Result<()> {
         self.create(package).await?;
+        if let File::Segment(track, ..) = file
+            && track != AUDIO
+        {
+            self.extend(package, segment.bytes.len() as u64)?;
+        }
         let written = self.store.write(package.key, file, segment.bytes.clone()).await;
         written.map_err(|e| disk_full("writing a segment", &e))?;
         self.hot.insert(Name::new(package.key, file), segment).await;

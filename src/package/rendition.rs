@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::sync::{Notify, futures::Notified};
 
 use super::{control::Control, file::Track, table::SegmentTable};
@@ -56,9 +57,10 @@ pub struct Rendition {
     state: Mutex<State>,
     changed: Notify,
     bytes: AtomicU64,
-    silence: AtomicU64,
+    missing: AtomicU64,
     distrusted: AtomicBool,
     finished: AtomicBool,
+    init: OnceLock<Bytes>,
     pace: Option<Pace>,
 }
 
@@ -104,9 +106,10 @@ impl Rendition {
             state: Mutex::new(state),
             changed: Notify::new(),
             bytes: AtomicU64::new(bytes),
-            silence: AtomicU64::new(0),
+            missing: AtomicU64::new(0),
             distrusted: AtomicBool::new(false),
             finished: AtomicBool::new(false),
+            init: OnceLock::new(),
             pace: None,
         }
     }
@@ -163,14 +166,26 @@ impl Rendition {
         self.bytes.load(Relaxed)
     }
 
-    /// Frames of silence that were appended.
-    pub fn silence(&self) -> u64 {
-        self.silence.load(Relaxed)
+    /// Frames that the source promised and did not have.
+    pub fn missing(&self) -> u64 {
+        self.missing.load(Relaxed)
     }
 
-    /// Counts frames of silence; says whether they are the first.
-    pub fn add_silence(&self, frames: u64) -> bool {
-        self.silence.fetch_add(frames, Relaxed) == 0
+    /// Counts frames that the source does not have; says whether they are the first.
+    pub fn add_missing(&self, frames: u64) -> bool {
+        self.missing.fetch_add(frames, Relaxed) == 0
+    }
+
+    /// Its initialization segment, where that has to be made and has been.
+    pub fn init(&self) -> Option<&Bytes> {
+        self.init.get()
+    }
+
+    /// Its initialization segment is known; the first one stands.
+    pub fn set_init(&self, init: Bytes) {
+        if self.init.set(init).is_ok() {
+            self.wake();
+        }
     }
 
     /// Whether seeking in this source has given less than was there: it is decoded from the start from then on.

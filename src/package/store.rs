@@ -88,8 +88,8 @@ impl FromStr for Key {
 pub struct Manifest {
     /// Bytes of all its segments.
     pub bytes: u64,
-    /// Frames of silence that were appended where the source ended before its header's promise.
-    pub silence: u64,
+    /// Frames that the source promised and did not have.
+    pub missing: u64,
 }
 
 /// What a look into a package's folder finds of one rendition.
@@ -101,6 +101,8 @@ pub struct Found {
     pub ready: Vec<bool>,
     /// Their bytes.
     pub bytes: u64,
+    /// The initialization segment, where that was kept.
+    pub init: Option<Bytes>,
     /// The manifest, if all of them are there.
     pub manifest: Option<Manifest>,
 }
@@ -258,6 +260,9 @@ impl Store {
             track,
             ready: vec![false; table.len() as usize],
             bytes: 0,
+            init: fs::read(self.folder(key).join(File::Init(track).to_string()))
+                .ok()
+                .map(Bytes::from),
             manifest: None,
         };
         let mut found: Vec<_> = plan.tables().map(nothing).collect();
@@ -336,17 +341,17 @@ mod tests {
     use crate::package::{
         AUDIO,
         adts::{AudioConfig, Frames},
+        choices::Choices,
         fmp4,
-        plan::{Choices, tests::facts},
+        plan::tests::media,
     };
-    use std::time::Duration;
 
     fn segment(table: &SegmentTable, n: u32) -> Bytes {
         let frames = table.frames(n).unwrap();
         let mut silence = Frames::default();
         let config = AudioConfig::new(table.timescale(), 2).unwrap();
         silence.push_silence(config, (frames.end - frames.start) as usize).unwrap();
-        fmp4::segment(n + 1, frames.start, &silence)
+        fmp4::audio::segment(n + 1, frames.start, &silence)
     }
 
     #[test]
@@ -363,8 +368,7 @@ mod tests {
     async fn what_was_kept_is_found_and_what_is_broken_goes() {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::new(dir.path()));
-        let choices = Choices { bitrate: 128_000, segment: Duration::from_secs(5) };
-        let plan = Plan::new(&facts(44_100, 2, 1_000_000), choices).unwrap();
+        let plan = Plan::new(&media(44_100, 2, 1_000_000), &Choices::default()).unwrap();
         let table = plan.audio[0].table.clone();
         let key = Key::of(&[b"package"]);
         store.create(key, &"what it is", Some(Bytes::from_static(b"WEBVTT"))).await.unwrap();

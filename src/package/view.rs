@@ -9,13 +9,13 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 
 use super::{
-    AUDIO, Package, Packager, Part, SUBTITLES,
+    Package, Packager, Part, SUBTITLES,
     captions::Captions,
-    file::{File, Format, Kind},
-    fmp4, packed,
-    plan::Audio,
-    playlist::{self, Alternative, Query, Variant},
-    rendition::Outlook,
+    file::{File, Format, Kind, Track},
+    fmp4::audio as fmp4,
+    menu, packed,
+    playlist::{self, Query},
+    rendition::{Outlook, Rendition},
     store::{Hot, Key},
     table::FRAME,
     ts,
@@ -28,9 +28,6 @@ use crate::{
 
 /// Playlists from this size on are offered gzipped.
 const WORTH_ZIPPING: usize = 1024;
-
-/// CODECS of AAC-LC (RFC 6381).
-const AAC_LC: &str = "mp4a.40.2";
 
 /// Names a file in memory. No `Debug`: what playlists carry can be a token.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -74,10 +71,11 @@ impl Packager {
         let container = query.container.unwrap_or(self.container);
         let name = Name::of(package.key, file, container, query);
         if let Some(hot) = self.hot.get(&name).await {
-            if let File::Segment(track, ..) = file
-                && track.kind != Kind::Subtitles
+            if let File::Segment(track, n, _) = file
+                && let Some(rendition) = package.rendition(track)
             {
                 self.metrics.segments_from_memory.inc();
+                rendition.note(n);
             }
             return Ok(hot);
         }
@@ -93,8 +91,12 @@ impl Packager {
                 self.cached(name, make).await
             }
             File::Init(track) => {
-                let audio = package.plan.audio(track).ok_or_else(no_such_file)?;
-                self.cached(name, async { Ok(Hot::new(fmp4::init(audio.config))) }).await
+                if let Some(audio) = package.plan.audio(track) {
+                    let make = async { Ok(Hot::new(fmp4::init(audio.config))) };
+                    return self.cached(name, make).await;
+                }
+                let part = package.part(track).ok_or_else(no_such_file)?;
+                self.cached(name, self.init(&part)).await
             }
             File::Segment(SUBTITLES, n, Format::Vtt) if package.has_captions => {
                 self.cached(name, self.caption_segment(package, n, container)).await
@@ -112,9 +114,9 @@ impl Packager {
 
     /// Every file that the playlists of a package name, and these last.
     pub fn files(&self, package: &Package) -> Vec<File> {
-        let format = Format::from(self.container);
         let mut files = Vec::new();
         for (track, table) in package.plan.tables() {
+            let format = self.format(package, track, self.container);
             files.extend((0..table.len()).map(|n| File::Segment(track, n, format)));
             if format == Format::M4s {
                 files.push(File::Init(track));
@@ -139,6 +141,7 @@ impl Packager {
     async fn segment(&self, part: &Part, n: u32, name: Name) -> Result<Hot> {
         let count = |from| Metrics::count(&self.metrics.segment_lookups, from);
         if part.rendition.is_ready(n) {
+            part.rendition.note(n);
             count("disk");
         } else {
             count("encoded");
@@ -155,13 +158,32 @@ impl Packager {
         self.cached(name, read).await
     }
 
+    /// An initialization segment that only a head knows.
+    async fn init(&self, part: &Part) -> Result<Hot> {
+        self.wait_until(part, 0, |rendition| rendition.init().is_some()).await?;
+        part.rendition.init().cloned().map(Hot::new).ok_or_else(no_such_file)
+    }
+
     /// Waits until segment `n` is there.
     pub(super) async fn wait_for(&self, part: &Part, n: u32) -> Result<()> {
+        self.wait_until(part, n, |_| false).await
+    }
+
+    /// Waits until segment `n` is there, or until `enough` is.
+    async fn wait_until(
+        &self,
+        part: &Part,
+        n: u32,
+        enough: impl Fn(&Rendition) -> bool,
+    ) -> Result<()> {
         let rendition = &part.rendition;
         let _waiter = rendition.wait(n);
         let wait = async {
             loop {
                 let changed = rendition.changed();
+                if enough(rendition) {
+                    return Ok(());
+                }
                 match rendition.outlook(n) {
                     Outlook::Ready => return Ok(()),
                     Outlook::Failed(error) => return Err(error),
@@ -230,15 +252,13 @@ impl Packager {
         got.map_err(|error: Arc<Error>| Error::clone(&error))
     }
 
-    /// The captions that came beside the media.
-    fn captions_shown(&self) -> Alternative<'_> {
-        Alternative {
-            track: SUBTITLES,
-            name: &self.name,
-            language: Some(&self.language),
-            default: false,
-            forced: false,
-            channels: None,
+    /// What the segments of a track come in for players that want this container.
+    fn format(&self, package: &Package, track: Track, container: Container) -> Format {
+        match track.kind {
+            Kind::Audio if package.plan.video.is_empty() => container.into(),
+            Kind::Subtitles => Format::Vtt,
+            // Beside video there is one container for all: the clocks of the others begin elsewhere.
+            _ => Format::M4s,
         }
     }
 
@@ -252,28 +272,23 @@ impl Packager {
         let plan = &package.plan;
         match file {
             File::Index => {
-                let captions = [self.captions_shown()];
-                let shown = if package.has_captions { &captions[..] } else { &[] };
-                let variants: Vec<_> =
-                    plan.audio(AUDIO).map(|audio| variant(audio, container)).into_iter().collect();
-                Ok(playlist::index(&variants, shown, query))
-            }
-            File::Playlist(SUBTITLES) if package.has_captions => {
-                let table = plan.timeline().ok_or_else(no_such_file)?;
-                Ok(playlist::media(table, SUBTITLES, Format::Vtt, 0, query))
+                let captions = package.has_captions.then_some((&*self.name, &*self.language));
+                Ok(menu::index(plan, captions, container, query))
             }
             File::Playlist(track) => {
-                let rendition = package.rendition(track).ok_or_else(no_such_file)?;
-                Ok(playlist::media(rendition.table(), track, Format::from(container), 0, query))
+                let table = match package.rendition(track) {
+                    Some(rendition) => rendition.table(),
+                    None if track == SUBTITLES && package.has_captions => {
+                        plan.timeline().ok_or_else(no_such_file)?
+                    }
+                    None => return Err(no_such_file()),
+                };
+                let format = self.format(package, track, container);
+                Ok(playlist::media(table, track, format, plan.longest(), query))
             }
             _ => Err(no_such_file()),
         }
     }
-}
-
-fn variant(audio: &Audio, container: Container) -> Variant<'static> {
-    let (bandwidth, average_bandwidth) = audio.bandwidth(container);
-    Variant { track: AUDIO, bandwidth, average_bandwidth, codecs: AAC_LC, picture: None }
 }
 
 fn no_such_file() -> Error {

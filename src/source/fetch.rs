@@ -80,9 +80,9 @@ impl Sources {
             (pin, Some(tokio::spawn(download)))
         };
         match self.probe(pin.spool()).await {
-            Ok(facts) => {
+            Ok(media) => {
                 let checked = AtomicI64::new(now());
-                let source = Source { qid, id, facts, captions, warnings, validators, checked };
+                let source = Source { qid, id, media, captions, warnings, validators, checked };
                 Ok((Arc::new(source), Some(pin)))
             }
             Err(error) => {
@@ -115,7 +115,7 @@ impl Sources {
         Arc::new(Source {
             qid: known.qid.clone(),
             id: known.id.clone(),
-            facts: known.facts.clone(),
+            media: known.media.clone(),
             captions,
             warnings,
             validators: known.validators.clone(),

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Qid, Source, Sources,
     cache::Pin,
-    probe::{self, Facts, Input, Stop},
+    probe::{self, Input, Media, Stop},
     spool::Spool,
     unexpected,
     upstream::Validators,
@@ -42,18 +42,18 @@ impl Sources {
         };
         let file = std::path::absolute(file).map_err(unreadable(file))?;
         let spool = Arc::new(Spool::open(&file).map_err(unreadable(&file))?);
-        let facts = self.probe(&spool).await?;
+        let media = self.probe(&spool).await?;
         let id = hex::encode(Sha256::digest(file.as_os_str().as_encoded_bytes()));
         let pin = Pin::local(&id, spool);
         let qid = Qid::parse("local")?;
         let (warnings, validators) = (Vec::new(), Validators::default());
         let checked = AtomicI64::new(now());
-        let source = Source { qid, id, facts, captions, warnings, validators, checked };
+        let source = Source { qid, id, media, captions, warnings, validators, checked };
         Ok((Arc::new(source), pin))
     }
 
     /// Reads the header as it arrives.
-    pub(super) async fn probe(&self, spool: &Arc<Spool>) -> Result<Facts> {
+    pub(super) async fn probe(&self, spool: &Arc<Spool>) -> Result<Media> {
         let mut need = FIRST_LOOK;
         loop {
             spool.wait_for(need).await?;
@@ -65,7 +65,7 @@ impl Sources {
             let (told, whole) =
                 tokio::task::spawn_blocking(look).await.map_err(|e| unexpected(&e))?;
             need = match told {
-                Ok(facts) => return Ok(facts),
+                Ok(media) => return Ok(media),
                 Err(Stop::More(more)) if !whole => more.max(need + 1),
                 Err(Stop::Whole) if !whole => u64::MAX,
                 Err(Stop::Undetermined(container)) if whole => {
@@ -83,7 +83,7 @@ impl Sources {
         }
     }
 
-    async fn decode(&self, spool: &Spool, container: probe::Container) -> Result<Facts> {
+    async fn decode(&self, spool: &Spool, container: probe::Container) -> Result<Media> {
         let (path, limit) = (spool.path(), self.patience);
         probe::last::decode(&self.ffmpeg, &path, container, limit)
             .await
@@ -92,6 +92,6 @@ impl Sources {
 }
 
 fn unsupported(found: &str) -> Error {
-    let text = format!("the upstream sent {found}, which cannot be played as audio");
+    let text = format!("the upstream sent {found}, which cannot be played");
     Error::new(Code::UnsupportedMedia, text)
 }

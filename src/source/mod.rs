@@ -20,7 +20,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use self::sources::{CheckCaptions, Sources};
-use self::{probe::Facts, upstream::Validators};
+use self::{probe::Media, upstream::Validators};
 use crate::{
     error::{Code, Error, Result},
     time::now,
@@ -59,8 +59,8 @@ pub struct Source {
     pub qid: Qid,
     /// Names this version of this media: 64 hexadecimal digits; another once the upstream changes.
     pub id: String,
-    /// What the header says.
-    pub facts: Facts,
+    /// What it holds.
+    pub media: Media,
     /// The captions as they came, if there are any.
     #[serde(skip)]
     pub captions: Option<Bytes>,
@@ -79,7 +79,7 @@ impl Source {
 
     /// Bytes that its description takes in memory.
     fn weight(&self) -> usize {
-        1024 + self.captions.as_ref().map_or(0, Bytes::len)
+        1024 + self.media.weight() + self.captions.as_ref().map_or(0, Bytes::len)
     }
 }
 

@@ -2,8 +2,11 @@
 
 use super::{Arguments, Input};
 use crate::{
-    package::{plan::Audio, table::FRAME},
-    source::probe::Splice,
+    package::{
+        audio::{Audio, Coding},
+        table::FRAME,
+    },
+    source::probe::{Container, Splice},
 };
 
 /// Frames that a head in the middle encodes before the first one that is used: so many bring the encoder into the state of
@@ -20,7 +23,8 @@ pub struct Order<'a> {
     pub audio: &'a Audio,
     /// Where it is.
     pub input: Input,
-    /// The frame whose samples come first, in the numbering of the whole rendition; 0 for all from the start.
+    /// The frame whose samples come first, in the numbering of the whole rendition; 0 for all from the start, as it is where
+    /// frames are copied.
     pub from: u64,
     /// Seeking in this source has failed before.
     pub distrusted: bool,
@@ -29,8 +33,11 @@ pub struct Order<'a> {
 impl Order<'_> {
     /// Whether ffmpeg seeks, rather than decode from the start.
     pub fn seeks(&self) -> bool {
-        let can = self.audio.splice == Splice::Seek && !self.distrusted;
-        can && matches!(self.input, Input::File(_)) && self.at() > LEAD
+        let Coding::Encode { splice: Splice::Seek, delay, .. } = self.audio.coding else {
+            return false;
+        };
+        let begins = delay as f64 / f64::from(self.audio.config.rate());
+        !self.distrusted && matches!(self.input, Input::File(_)) && self.at() > begins + LEAD
     }
 
     /// Seconds at which the first sample that is used lies.
@@ -47,27 +54,41 @@ impl Order<'_> {
             args.pair("-ss", format!("{:.6}", self.at() - LEAD));
             args.words("-copyts -start_at_zero");
         }
-        args.open(self.audio.container, &self.input);
-        args.words("-map 0:a:0 -vn -sn -dn -map_metadata -1 -map_chapters -1");
-        if let Some(filter) = self.filter() {
-            args.pair("-af", filter);
+        let is_copy = matches!(self.audio.coding, Coding::Copy { .. });
+        if is_copy && self.audio.container == Container::Mp4 {
+            // Frames are counted: those that an edit list hides, too.
+            args.words("-ignore_editlist 1");
         }
-        args.words("-c:a aac -flush_packets 1");
-        args.pair("-b:a", self.audio.bitrate.to_string());
-        args.pair("-ar", self.audio.config.rate().to_string());
-        args.pair("-ac", self.audio.config.channels().to_string());
+        args.open(self.audio.container, &self.input);
+        args.pair("-map", format!("0:a:{}", self.audio.index));
+        args.words("-vn -sn -dn -map_metadata -1 -map_chapters -1");
+        match self.audio.coding {
+            Coding::Copy { .. } => args.words("-c:a copy"),
+            Coding::Encode { delay, resample, downmix, .. } => {
+                if let Some(filter) = self.filter(delay, resample, downmix) {
+                    args.pair("-af", filter);
+                }
+                args.words("-c:a aac -flush_packets 1");
+                args.pair("-b:a", self.audio.bitrate.to_string());
+                args.pair("-ar", self.audio.config.rate().to_string());
+                args.pair("-ac", self.audio.config.channels().to_string());
+            }
+        }
         args.words("-f adts pipe:1");
         args.0
     }
 
-    fn filter(&self) -> Option<String> {
+    fn filter(&self, delay: u64, resample: bool, downmix: bool) -> Option<String> {
         let mut filters = Vec::new();
         let (rate, sample) = (self.audio.config.rate(), self.from * FRAME);
-        if self.audio.downmix {
+        if downmix {
             // The matrix is scaled so that full level in every channel still fits; plain -ac 2 clips.
             filters.push(format!("aresample={rate}:ocl=stereo:rematrix_maxval=1.0"));
-        } else if self.audio.resample {
+        } else if resample {
             filters.push(format!("aresample={rate}"));
+        }
+        if delay > 0 && !self.seeks() {
+            filters.push(format!("adelay=delays={delay}S:all=1"));
         }
         if self.seeks() {
             filters.push(format!("atrim=start_pts={sample},asetpts=N/SR/TB"));
@@ -80,14 +101,14 @@ impl Order<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::package::plan::{Choices, Plan, tests::facts};
+    use crate::package::{
+        choices::Choices,
+        plan::{Plan, tests::media},
+    };
 
     fn line(rate: u32, channels: u16, input: Input, from: u64, distrusted: bool) -> String {
-        let choices = Choices { bitrate: 128_000, segment: Duration::from_secs(5) };
-        let plan = Plan::new(&facts(rate, channels, 10_000_000), choices).unwrap();
+        let plan = Plan::new(&media(rate, channels, 10_000_000), &Choices::default()).unwrap();
         Order { audio: &plan.audio[0], input, from, distrusted }.arguments().join(" ")
     }
 

@@ -1,8 +1,10 @@
 //! AAC in ADTS (ISO/IEC 13818-7 section 6.2): told by the end, by a walk over all headers.
 
 use super::{
-    Codec, Container, Facts, Input, Splice, Stop, aac,
+    Codec, Container, Input, Splice, Stop, aac,
+    frames::Weights,
     input::{Scan, bits},
+    media::{Audio, Media},
 };
 
 /// Frames in a row that make audio of what could be noise.
@@ -48,8 +50,8 @@ pub(super) fn begins(input: &Input<'_>, mut at: u64) -> Result<bool, Stop> {
     Ok(true)
 }
 
-/// The facts of the ADTS stream at `start`.
-pub(super) fn facts(input: &Input<'_>, start: u64) -> Result<Facts, Stop> {
+/// What the ADTS stream at `start` holds.
+pub(super) fn media(input: &Input<'_>, start: u64) -> Result<Media, Stop> {
     let undetermined = Stop::Undetermined(Container::Adts);
     let end = input.end()?;
     let mut scan = Scan::new(*input);
@@ -61,21 +63,21 @@ pub(super) fn facts(input: &Input<'_>, start: u64) -> Result<Facts, Stop> {
         return Err(undetermined);
     }
     let mut frames = 0;
+    let mut weights = Weights::new(first.rate);
     let mut at = start;
     while at < end {
-        match header(scan.some(at, 7)?) {
-            Some((header, size)) if header == first && at + size <= end => at += size,
+        let head = scan.some(at, 7)?;
+        match header(head) {
+            Some((header, size)) if header == first && at + size <= end => {
+                // A checksum stands behind the header, and is not copied.
+                weights.push(size.saturating_sub(if bits(head, 15, 1) == Some(0) { 9 } else { 7 }));
+                at += size;
+            }
             _ => return Err(undetermined),
         }
         frames += 1;
     }
-    Ok(Facts {
-        container: Container::Adts,
-        codec: Codec::Aac { object: first.object },
-        rate: first.rate,
-        channels: first.channels,
-        samples: frames * aac::FRAME,
-        pipe: true,
-        splice: Splice::Seek,
-    })
+    let (codec, samples) = (Codec::Aac { object: first.object }, frames * aac::FRAME);
+    let audio = Audio::new(codec, first.rate, first.channels, samples, Splice::Seek);
+    Ok(Media::sound(Container::Adts, Audio { frames: weights.frames(0), ..audio }))
 }

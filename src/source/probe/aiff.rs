@@ -1,16 +1,17 @@
 //! AIFF and AIFF-C (Apple, Audio Interchange File Format 1.3 and AIFF-C draft of 1991).
 
 use super::{
-    Codec, Container, Facts, Input, Splice, Stop,
+    Codec, Container, Input, Splice, Stop,
     input::{array, be16, be32, be64},
+    media::{Audio, Media},
     unsupported,
 };
 
 /// Chunks in front of the sound; more is no recording.
 const CHUNKS: usize = 1_000;
 
-/// The facts of an AIFF file, told by its header if COMM comes before SSND.
-pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
+/// What an AIFF file holds, told by its header if COMM comes before SSND.
+pub(super) fn media(input: &Input<'_>) -> Result<Media, Stop> {
     let compressed = input.bytes(8, 4)?.as_ref() == b"AIFC";
     let mut common = None;
     let mut at = 12;
@@ -32,7 +33,7 @@ pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
                 };
                 let offset = u64::from(be32(&input.bytes(at, 8)?, 0).unwrap_or(0));
                 let end = input.total().ok_or(Stop::Whole)?.min(at + size);
-                return common.facts(end.saturating_sub(at + 8 + offset));
+                return common.media(end.saturating_sub(at + 8 + offset));
             }
             _ => {}
         }
@@ -59,8 +60,8 @@ impl Common {
         })
     }
 
-    /// The facts of `bytes` bytes of sound.
-    fn facts(&self, bytes: u64) -> Result<Facts, Stop> {
+    /// What `bytes` bytes of sound are.
+    fn media(&self, bytes: u64) -> Result<Media, Stop> {
         let (codec, width) = match &self.compression {
             b"NONE" | b"twos" | b"sowt" if (1..=32).contains(&self.bits) => {
                 (Codec::Pcm, u64::from(self.bits.div_ceil(8)))
@@ -74,15 +75,9 @@ impl Common {
         if self.channels == 0 {
             return Err(unsupported("AIFF with a broken COMM chunk"));
         }
-        Ok(Facts {
-            container: Container::Aiff,
-            codec,
-            rate: self.rate,
-            channels: self.channels,
-            samples: bytes / (width * u64::from(self.channels)),
-            pipe: true,
-            splice: Splice::Seek,
-        })
+        let samples = bytes / (width * u64::from(self.channels));
+        let audio = Audio::new(codec, self.rate, self.channels, samples, Splice::Seek);
+        Ok(Media::sound(Container::Aiff, audio))
     }
 }
 

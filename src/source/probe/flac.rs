@@ -1,8 +1,9 @@
 //! Native FLAC (RFC 9639): told by STREAMINFO if it holds a total, else by the last frame.
 
 use super::{
-    Codec, Container, Facts, Input, Splice, Stop,
+    Codec, Container, Input, Splice, Stop,
     input::{be16, be32, be64},
+    media::{Audio, Media},
 };
 
 /// Bytes at the end of the file in which the last frame is looked for.
@@ -41,8 +42,8 @@ impl StreamInfo {
     }
 }
 
-/// The facts of the FLAC stream whose `fLaC` is at `start`.
-pub(super) fn facts(input: &Input<'_>, start: u64) -> Result<Facts, Stop> {
+/// What the FLAC stream whose `fLaC` is at `start` holds.
+pub(super) fn media(input: &Input<'_>, start: u64) -> Result<Media, Stop> {
     let undetermined = Stop::Undetermined(Container::Flac);
     let head = input.bytes(start, 42)?;
     let info = match head.get(4..) {
@@ -56,15 +57,8 @@ pub(super) fn facts(input: &Input<'_>, start: u64) -> Result<Facts, Stop> {
         0 => last_sample(input, &info)?.ok_or(undetermined)?,
         total => total,
     };
-    Ok(Facts {
-        container: Container::Flac,
-        codec: Codec::Flac,
-        rate: info.rate,
-        channels: info.channels,
-        samples,
-        pipe: true,
-        splice: Splice::Seek,
-    })
+    let audio = Audio::new(Codec::Flac, info.rate, info.channels, samples, Splice::Seek);
+    Ok(Media::sound(Container::Flac, audio))
 }
 
 /// The end of the last frame in samples; None if no frame ends the file.

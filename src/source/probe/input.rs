@@ -4,8 +4,10 @@ use std::{borrow::Cow, fs::File, os::unix::fs::FileExt};
 
 use super::Stop;
 
-/// Bytes that one read of a [`Scan`] takes from the file.
+/// Bytes that one read of a [`Scan`] takes from the file where it walks on, and where it has jumped: of a film it shall not
+/// read every picture.
 const BLOCK: usize = 64 * 1024;
+const JUMP: usize = 4 * 1024;
 
 /// A source as far as it is there.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +111,8 @@ impl<'a> Scan<'a> {
             .checked_sub(self.at)
             .map_or(0, |skip| (self.block.len() as u64).saturating_sub(skip));
         if held < len as u64 {
-            self.block = self.input.there(at, len.max(BLOCK))?;
+            let jumped = at > self.at.saturating_add(self.block.len() as u64);
+            self.block = self.input.there(at, len.max(if jumped { JUMP } else { BLOCK }))?;
             self.at = at;
             if self.block.len() < len {
                 self.block = self.input.some(at, len)?;

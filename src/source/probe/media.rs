@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Codec, Container, Splice};
+use super::{
+    Codec, Container, DENSEST, Splice,
+    picture::{Coded, Geometry},
+    pictures::{Told, scale},
+};
 
 /// What a source holds. At least one audio track, or video.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +22,55 @@ pub struct Media {
     pub video: Option<Video>,
     /// The tracks of text, in the order of the file.
     pub text: Vec<Text>,
+}
+
+/// The most pixels of a side that are played.
+const WIDEST: u32 = 8_192;
+
+impl Media {
+    /// One audio track in a container of nothing else.
+    pub(super) fn sound(container: Container, audio: Audio) -> Self {
+        Self { container, pipe: true, audio: vec![audio], video: None, text: Vec::new() }
+    }
+
+    /// Says by how much each track starts later than the earliest, from the nanosecond at which each starts.
+    pub(super) fn align(&mut self, audio: &[i64], video: Option<i64>) {
+        let earliest = audio.iter().copied().chain(video).min().unwrap_or(0);
+        for (track, start) in self.audio.iter_mut().zip(audio) {
+            track.delay = scale(start.abs_diff(earliest), u64::from(track.rate), 1_000_000_000);
+        }
+        if let (Some(track), Some(start)) = (&mut self.video, video) {
+            track.delay = scale(start.abs_diff(earliest), 1, 1_000_000);
+        }
+    }
+
+    /// What of it can be played, from a file of `length` bytes; else what it is instead, to follow "this is".
+    pub(super) fn checked(mut self, length: u64) -> Result<Self, String> {
+        let dumb =
+            self.audio.first().map(|track| format!("{} without any samples", track.codec.name()));
+        self.audio.retain(|track| track.samples > 0 && track.rate > 0 && track.channels > 0);
+        for track in &mut self.audio {
+            track.samples = track.samples.min(length.saturating_mul(DENSEST));
+        }
+        let blind = self.video.take_if(|video| video.width == 0 || video.height == 0);
+        match &self.video {
+            Some(Video { width, height, .. }) if *width.max(height) > WIDEST => {
+                Err(format!("video of {width}x{height} pixels, more than {WIDEST} a side"))
+            }
+            None if self.audio.is_empty() => Err(match blind {
+                Some(_) => "video without any pixels".to_owned(),
+                None => dumb.unwrap_or_else(|| "a file without audio or video".to_owned()),
+            }),
+            _ => Ok(self),
+        }
+    }
+
+    /// Bytes that it takes in memory, roughly.
+    pub fn weight(&self) -> usize {
+        let cuts = self.video.as_ref().and_then(|video| video.cuts.as_ref());
+        let tracks = self.audio.len() + self.text.len() + 1;
+        tracks * 256 + cuts.map_or(0, |cuts| cuts.times.len() * 16)
+    }
 }
 
 /// An audio track.
@@ -41,6 +94,14 @@ pub struct Audio {
     pub frames: Option<Frames>,
     /// Its language and name.
     pub label: Label,
+}
+
+impl Audio {
+    /// The first audio track of a file, that starts with it, and of which nothing more is known.
+    pub fn new(codec: Codec, rate: u32, channels: u16, samples: u64, splice: Splice) -> Self {
+        let label = Label::default();
+        Self { index: 0, codec, rate, channels, samples, delay: 0, splice, frames: None, label }
+    }
 }
 
 /// The AAC-LC frames of a track, of 1024 samples each.
@@ -132,6 +193,35 @@ pub struct Cuts {
     pub times: Vec<u64>,
     /// Bytes of the track from each keyframe to the next, or more.
     pub bytes: Vec<u64>,
+}
+
+impl Picture {
+    /// Whether it can be copied into CMAF, as far as its codec goes.
+    pub(super) fn is_copied(&self) -> bool {
+        matches!(self, Self::H264 { .. } | Self::Hevc { .. } | Self::Av1 { .. })
+    }
+}
+
+impl Video {
+    /// A track whose codec, shape and frames are told; it starts with the file.
+    pub(super) fn new(index: u32, coded: Coded, geometry: Geometry, told: Told) -> Self {
+        let (width, height) = geometry.shown();
+        let Told { rate, constant, length, bitrate, cuts, .. } = told;
+        Self {
+            index,
+            width,
+            height,
+            plain: geometry.plain(),
+            interlaced: coded.fields,
+            rate,
+            constant,
+            length,
+            delay: 0,
+            bitrate,
+            cuts: cuts.filter(|_| coded.codec.is_copied()),
+            codec: coded.codec,
+        }
+    }
 }
 
 /// A track of text.

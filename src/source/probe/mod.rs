@@ -1,4 +1,4 @@
-//! Container headers to facts: what a source holds and how many samples ffmpeg will decode from it.
+//! Container headers to [`Media`]: what a source holds, track by track, and how many samples ffmpeg will decode from it.
 //!
 //! Pure functions over the bytes that are there; no process is started but in [`last`]. The caller runs [`probe`], waits
 //! for what [`Stop`] asks for, and runs it again from scratch. Two classes:
@@ -7,17 +7,17 @@
 //!   `moov` first;
 //! - *told by the end*: everything else, and everything of unknown size. [`Stop::Whole`] until the source is whole.
 //!
-//! The numbers are those of ffmpeg 5.1 as it decodes track `0:a:0`, measured against it: encoder delay, padding and edit
+//! The numbers are those of ffmpeg 5.1 as it decodes each track, measured against it: encoder delay, padding and edit
 //! lists are trimmed as it trims them, not as the standards ask for.
 
 mod aac;
 mod adts;
 mod aiff;
-mod boxes;
 mod disguise;
-mod entry;
 mod flac;
+mod frames;
 pub mod input;
+mod language;
 pub mod last;
 mod matroska;
 pub mod media;
@@ -25,7 +25,9 @@ mod mp4;
 mod mpeg;
 mod ogg;
 mod opus;
-mod samples;
+mod picture;
+mod pictures;
+mod sps;
 mod vorbis;
 mod wav;
 
@@ -34,6 +36,7 @@ use std::{borrow::Cow, io};
 use serde::{Deserialize, Serialize};
 
 pub use input::Input;
+pub use media::Media;
 
 /// Enough of the head of a file to know its container.
 const MAGIC: usize = 512;
@@ -70,6 +73,14 @@ pub enum Container {
     Caf,
     /// Sony Wave64.
     W64,
+    /// Microsoft's AVI.
+    Avi,
+    /// Adobe's Flash video.
+    Flv,
+    /// MPEG-1 and MPEG-2 program streams.
+    MpegPs,
+    /// Microsoft's ASF: WMA and WMV.
+    Asf,
 }
 
 impl Container {
@@ -87,6 +98,10 @@ impl Container {
             Self::MpegTs => "mpegts",
             Self::Caf => "caf",
             Self::W64 => "w64",
+            Self::Avi => "avi",
+            Self::Flv => "flv",
+            Self::MpegPs => "mpeg",
+            Self::Asf => "asf",
         }
     }
 }
@@ -160,26 +175,6 @@ impl Codec {
     }
 }
 
-/// What a source holds: its first audio track.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
-    /// The container.
-    pub container: Container,
-    /// The codec of the track.
-    pub codec: Codec,
-    /// Samples a second of the decoded audio.
-    pub rate: u32,
-    /// Channels of the decoded audio.
-    pub channels: u16,
-    /// Samples per channel that ffmpeg decodes, at `rate`. Exact.
-    pub samples: u64,
-    /// Whether ffmpeg can decode it from a pipe while it is still arriving. The same samples come out, but for MP3 with
-    /// LAME's gap: from a pipe, ffmpeg leaves the padding on the end.
-    pub pipe: bool,
-    /// How a head starts in the middle.
-    pub splice: Splice,
-}
-
 /// How a head reaches a sample in the middle of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -190,14 +185,14 @@ pub enum Splice {
     Decode,
 }
 
-/// Why there are no facts yet, or never will be.
+/// Why nothing can be told yet, or never will be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// Bytes up to this offset are needed (or the whole source, if it ends before).
     More(u64),
     /// Only the end tells: the whole source is needed.
     Whole,
-    /// Not audio that can be decoded: what was found, to follow "this is".
+    /// Nothing that can be decoded: what was found, to follow "this is".
     Unsupported(String),
     /// Recognised, but only ffmpeg can tell: [`last::decode`] on the whole file.
     Undetermined(Container),
@@ -205,33 +200,28 @@ pub enum Stop {
     Io(io::ErrorKind),
 }
 
-/// The facts of a source, from the bytes that are there.
+/// What a source holds, from the bytes that are there.
 ///
 /// Reads no more than the header needs (64 MiB at most) where the header tells, else walks the whole source once.
-pub fn probe(input: &Input<'_>) -> Result<Facts, Stop> {
+pub fn probe(input: &Input<'_>) -> Result<Media, Stop> {
     let (container, start) = recognise(input)?;
     let Some(total) = input.total() else {
         return Err(Stop::Whole);
     };
-    let facts = match container {
-        Container::Wav => wav::facts(input),
-        Container::Aiff => aiff::facts(input),
-        Container::Mp3 => mpeg::facts(input, start),
-        Container::Mp4 => mp4::facts(input),
-        Container::Adts => adts::facts(input, start),
-        Container::Flac => flac::facts(input, start),
-        Container::Ogg => ogg::facts(input),
-        Container::Matroska => matroska::facts(input),
-        Container::MpegTs | Container::Caf | Container::W64 => Err(Stop::Undetermined(container)),
+    let media = match container {
+        Container::Wav => wav::media(input),
+        Container::Aiff => aiff::media(input),
+        Container::Mp3 => mpeg::media(input, start),
+        Container::Mp4 => mp4::media(input),
+        Container::Adts => adts::media(input, start),
+        Container::Flac => flac::media(input, start),
+        Container::Ogg => ogg::media(input),
+        Container::Matroska => matroska::media(input),
+        _ => Err(Stop::Undetermined(container)),
     };
-    match facts {
+    match media {
         Err(Stop::Undetermined(_)) if !input.whole() => Err(Stop::Whole),
-        Ok(facts) if facts.samples == 0 || facts.rate == 0 || facts.channels == 0 => {
-            Err(unsupported(format!("{} without any samples", facts.codec.name())))
-        }
-        Ok(facts) => {
-            Ok(Facts { samples: facts.samples.min(total.saturating_mul(DENSEST)), ..facts })
-        }
+        Ok(media) => media.checked(total).map_err(Stop::Unsupported),
         Err(stop) => Err(stop),
     }
 }
@@ -258,7 +248,7 @@ fn recognise(input: &Input<'_>) -> Result<(Container, u64), Stop> {
     }
     match mpeg::first_frame(input, start)? {
         Some(_) => Ok((Container::Mp3, start)),
-        None => Err(unsupported("nothing that is known as audio")),
+        None => Err(unsupported("nothing that is known as audio or video")),
     }
 }
 
@@ -272,6 +262,10 @@ fn magic(head: &[u8]) -> Option<Container> {
     let form = head.get(8..12);
     match head.get(..4)? {
         b"RIFF" | b"RF64" | b"BW64" if form == Some(b"WAVE") => Some(Container::Wav),
+        b"RIFF" if form == Some(b"AVI ") => Some(Container::Avi),
+        b"FLV\x01" => Some(Container::Flv),
+        [0, 0, 1, 0xba] => Some(Container::MpegPs),
+        [0x30, 0x26, 0xb2, 0x75] => Some(Container::Asf),
         b"FORM" if matches!(form, Some(b"AIFF" | b"AIFC")) => Some(Container::Aiff),
         b"fLaC" => Some(Container::Flac),
         b"OggS" => Some(Container::Ogg),
@@ -279,11 +273,14 @@ fn magic(head: &[u8]) -> Option<Container> {
         b"riff" if head.get(4..8) == Some(&[0x2e, 0x91, 0xcf, 0x11]) => Some(Container::W64),
         [0x1a, 0x45, 0xdf, 0xa3] => Some(Container::Matroska),
         _ if mp4::begins(head) => Some(Container::Mp4),
-        _ if head.len() > 376 && (0..3).all(|n| head.get(n * 188) == Some(&0x47)) => {
-            Some(Container::MpegTs)
-        }
+        _ if packets(head, 0, 188) || packets(head, 4, 192) => Some(Container::MpegTs),
         _ => None,
     }
+}
+
+/// Whether three packets of a transport stream follow each other: of 188 bytes, or of 192 on a Blu-ray disc.
+fn packets(head: &[u8], start: usize, length: usize) -> bool {
+    (0..3).all(|n| head.get(start + n * length) == Some(&0x47))
 }
 
 /// The offset behind all `ID3v2` tags at the head (id3.org, id3v2.4.0-structure section 3.1).

@@ -1,8 +1,9 @@
 //! MPEG audio, layers I to III (ISO/IEC 11172-3, 13818-3), with the Xing, Info, LAME and VBRI frames of common encoders.
 
 use super::{
-    Codec, Container, Facts, Input, Splice, Stop,
+    Codec, Container, Input, Splice, Stop,
     input::{Scan, array, be16, be32},
+    media::{Audio, Media},
 };
 
 /// Bytes behind the tags in which ffmpeg looks for the first frame.
@@ -132,8 +133,8 @@ fn chain(input: &Input<'_>, mut at: u64) -> Result<bool, Stop> {
     Ok(true)
 }
 
-/// The facts of MPEG audio whose tags end at `tags`.
-pub(super) fn facts(input: &Input<'_>, tags: u64) -> Result<Facts, Stop> {
+/// What MPEG audio whose tags end at `tags` holds.
+pub(super) fn media(input: &Input<'_>, tags: u64) -> Result<Media, Stop> {
     let undetermined = Stop::Undetermined(Container::Mp3);
     let start = first_frame(input, tags)?.ok_or(undetermined.clone())?;
     let Some(header) = Header::read(&input.some(start, 4)?) else {
@@ -155,16 +156,11 @@ pub(super) fn facts(input: &Input<'_>, tags: u64) -> Result<Facts, Stop> {
         let skip = promise.map_or(0, |_| header.size);
         walk(input, start + skip, &header)?.ok_or(undetermined)?
     };
-    Ok(Facts {
-        container: Container::Mp3,
-        codec: header.codec(),
-        rate: header.rate,
-        channels: header.channels,
-        samples: promise
-            .map_or(frames * header.samples(), |promise| promise.trim(frames, header.samples())),
-        pipe: true,
-        splice: Splice::Seek,
-    })
+    let samples =
+        promise.map_or(frames * header.samples(), |promise| promise.trim(frames, header.samples()));
+    let Header { rate, channels, .. } = header;
+    let audio = Audio::new(header.codec(), rate, channels, samples, Splice::Seek);
+    Ok(Media::sound(Container::Mp3, audio))
 }
 
 /// The frames from `at` to the end of the file; None if something stands between them or the last is cut short.

@@ -1,17 +1,18 @@
 //! Ogg (RFC 3533) with Vorbis, Opus (RFC 7845) or FLAC: told by the end, by a walk over all pages.
 
 use super::{
-    Codec, Container, Facts, Input, Splice, Stop,
+    Codec, Container, Input, Splice, Stop,
     flac::{self, StreamInfo},
     input::{Scan, array, be16, le16, le32, le64},
+    media::{Audio, Media},
     opus, unsupported, vorbis,
 };
 
 /// Header packets are kept up to this size in total: comments may hold a cover.
 const HEADERS: usize = 16 * 1024 * 1024;
 
-/// The facts of the first audio stream of an Ogg file; a chain of streams only decoding can tell.
-pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
+/// The first audio stream of an Ogg file; a chain of streams only decoding can tell.
+pub(super) fn media(input: &Input<'_>) -> Result<Media, Stop> {
     let end = input.end()?;
     let mut scan = Scan::new(*input);
     let mut at = 0;
@@ -42,7 +43,7 @@ pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
     match stream {
         // Something that is no page, and more than the rest of one.
         Some(_) if end.saturating_sub(at) > 65_307 => Err(Stop::Undetermined(Container::Ogg)),
-        Some(stream) => stream.facts(),
+        Some(stream) => stream.media(),
         None => Err(unsupported(format!("Ogg with {}", other.unwrap_or("no known audio")))),
     }
 }
@@ -281,7 +282,7 @@ impl Stream {
         Some(())
     }
 
-    fn facts(self) -> Result<Facts, Stop> {
+    fn media(self) -> Result<Media, Stop> {
         let first = self.headers.first().map(Vec::as_slice).unwrap_or_default();
         let told = match self.kind {
             Kind::Vorbis => self.setup.as_ref().and_then(|setup| {
@@ -303,7 +304,8 @@ impl Stream {
         };
         let (codec, rate, channels, samples) = told.ok_or(Stop::Undetermined(Container::Ogg))?;
         let splice = if codec == Codec::Vorbis { Splice::Decode } else { Splice::Seek };
-        Ok(Facts { container: Container::Ogg, codec, rate, channels, samples, pipe: true, splice })
+        let audio = Audio::new(codec, rate, channels, samples, splice);
+        Ok(Media::sound(Container::Ogg, audio))
     }
 }
 

@@ -1,8 +1,9 @@
 //! WAV: RIFF, RF64 and BW64 (Multimedia Programming Interface 1.0; EBU Tech 3306; ITU-R BS.2088).
 
 use super::{
-    Codec, Container, Facts, Input, Splice, Stop,
+    Codec, Container, Input, Splice, Stop,
     input::{le16, le32, le64},
+    media::{Audio, Media},
     unsupported,
 };
 
@@ -12,8 +13,8 @@ const CHUNKS: usize = 1_000;
 /// The part of a `fmt ` chunk that anybody needs.
 const FORMAT: usize = 40;
 
-/// The facts of a WAV file, told by its header; a data size that is unknown or too large is cut to the file.
-pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
+/// What a WAV file holds, told by its header; a data size that is unknown or too large is cut to the file.
+pub(super) fn media(input: &Input<'_>) -> Result<Media, Stop> {
     let wide = input.bytes(0, 4)?.as_ref() != b"RIFF";
     let mut format = None;
     let mut large = None;
@@ -36,7 +37,7 @@ pub(super) fn facts(input: &Input<'_>) -> Result<Facts, Stop> {
                 let size =
                     if wide { large } else { Some(size).filter(|&s| s != 0 && s != 0xffff_ffff) };
                 let rest = input.total().ok_or(Stop::Whole)?.saturating_sub(at);
-                return format.facts(size.map_or(rest, |size| size.min(rest)));
+                return format.media(size.map_or(rest, |size| size.min(rest)));
             }
             _ => {}
         }
@@ -70,8 +71,8 @@ impl Format {
         })
     }
 
-    /// The facts of `bytes` bytes of audio.
-    fn facts(&self, bytes: u64) -> Result<Facts, Stop> {
+    /// What `bytes` bytes of audio are.
+    fn media(&self, bytes: u64) -> Result<Media, Stop> {
         let undetermined = Stop::Undetermined(Container::Wav);
         let (channels, align) = (u64::from(self.channels), u64::from(self.align));
         if channels == 0 || align == 0 {
@@ -101,14 +102,7 @@ impl Format {
             Codec::AdpcmMs | Codec::AdpcmIma => Splice::Decode,
             _ => Splice::Seek,
         };
-        Ok(Facts {
-            container: Container::Wav,
-            codec,
-            rate: self.rate,
-            channels: self.channels,
-            samples,
-            pipe: true,
-            splice,
-        })
+        let audio = Audio::new(codec, self.rate, self.channels, samples, splice);
+        Ok(Media::sound(Container::Wav, audio))
     }
 }

@@ -1,11 +1,12 @@
 //! Audio sample entries of MP4 (ISO/IEC 14496-12 section 12.2, 14496-14 section 5.6): codec, rate, channels.
 
 use super::{
-    Codec, Container, Stop, aac,
+    super::{
+        Codec, Container, Stop, aac, flac,
+        input::{be16, be32, bits},
+        mpeg, opus, unsupported,
+    },
     boxes::{boxes, child, descend},
-    flac,
-    input::{be16, be32},
-    mpeg, opus, unsupported,
 };
 
 /// What `stsd` says of the codec.
@@ -45,7 +46,7 @@ impl Entry {
     fn audio(kind: [u8; 4], body: &[u8]) -> Result<Self, Stop> {
         let undetermined = Stop::Undetermined(Container::Mp4);
         let fixed = |at| be16(body, at);
-        let (Some(version), Some(channels), Some(bits), Some(rate)) =
+        let (Some(version), Some(channels), Some(depth), Some(rate)) =
             (fixed(8), fixed(16), fixed(18), fixed(24))
         else {
             return Err(undetermined);
@@ -85,16 +86,21 @@ impl Entry {
                 let channels = ac3_channels(*config.get(1)?);
                 Some(Self { codec: Codec::Ac3, rate, channels, packet: Packet::Fixed(1_536) })
             }),
-            b"sowt" | b"twos" if matches!(bits, 8 | 16) => pcm(Codec::Pcm, u64::from(bits / 8)),
+            b"ec-3" => child(children, *b"dec3").and_then(|config| {
+                // One independent substream and no dependent one: what ffmpeg decodes is what this says.
+                let alone = bits(config, 13, 3)? == 0 && bits(config, 35, 4)? == 0;
+                let channels = ac3_channels((bits(config, 28, 4)? << 2) as u8);
+                let packet = Packet::Usual;
+                alone.then_some(Self { codec: Codec::Eac3, rate, channels, packet })
+            }),
+            b"sowt" | b"twos" if matches!(depth, 8 | 16) => pcm(Codec::Pcm, u64::from(depth / 8)),
             b"in24" => pcm(Codec::Pcm, 3),
             b"in32" => pcm(Codec::Pcm, 4),
             b"fl32" => pcm(Codec::Float, 4),
             b"fl64" => pcm(Codec::Float, 8),
             b"alaw" => pcm(Codec::ALaw, 1),
             b"ulaw" => pcm(Codec::MuLaw, 1),
-            b"ec-3" | b"lpcm" | b"raw " | b"ipcm" | b"fpcm" | b"NONE" | b"ima4" | b"samr"
-            | b"sawb" => None,
-            b"enca" | b"drms" => return Err(unsupported("an encrypted MP4")),
+            b"lpcm" | b"raw " | b"ipcm" | b"fpcm" | b"NONE" | b"ima4" | b"samr" | b"sawb" => None,
             _ => {
                 return Err(unsupported(format!("MP4 with codec '{}'", kind.escape_ascii())));
             }
@@ -132,7 +138,12 @@ impl Entry {
     }
 }
 
-/// The channels of a `dac3` box's second byte, and of its first by default (ETSI TS 102 366 annex F.4).
+/// The object type indication of an elementary stream descriptor.
+pub(super) fn object(descriptors: &[u8]) -> Option<u8> {
+    decoder_config(descriptors).map(|(object, _)| object)
+}
+
+/// The channels by `acmod` and `lfeon` in bits 5 to 2, where a `dac3` box has them (ETSI TS 102 366 annex F.4).
 fn ac3_channels(second: u8) -> u16 {
     let modes = [2, 1, 2, 3, 3, 4, 4, 5];
     modes[usize::from(second >> 3 & 7)] + u16::from(second >> 2 & 1)

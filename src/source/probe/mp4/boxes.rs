@@ -1,6 +1,6 @@
 //! Boxes of MP4 in memory (ISO/IEC 14496-12 section 4.2), taken apart without trusting a size.
 
-use super::input::{array, be32, be64};
+use super::super::input::{array, be32, be64};
 
 /// The boxes in `bytes`, one level deep; ends at the first that is broken.
 pub(super) fn boxes(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {

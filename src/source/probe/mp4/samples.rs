@@ -1,20 +1,30 @@
 //! The sample table of an MP4 track (ISO/IEC 14496-12 sections 8.6 and 8.7), and what an edit list leaves of it.
 
 use super::{
+    super::input::{be32, be64, bits},
     boxes::child,
-    input::{be32, be64},
 };
 
-/// Runs of samples of one duration: `stts`.
+/// Runs of samples of one duration: `stts`; or of one offset: `ctts`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Durations(Vec<(u32, u32)>);
 
 impl Durations {
     /// The runs of an `stts` box; None if it is cut short.
     pub(super) fn read(stbl: &[u8]) -> Option<Self> {
-        let stts = child(stbl, *b"stts")?;
-        let runs = entries(stts, 8)?.map(|run| Some((be32(run, 0)?, be32(run, 4)?)));
+        Self::of(stbl, *b"stts")
+    }
+
+    /// The runs of another box of the same form.
+    pub(super) fn of(stbl: &[u8], kind: [u8; 4]) -> Option<Self> {
+        let table = child(stbl, kind)?;
+        let runs = entries(table, 8)?.map(|run| Some((be32(run, 0)?, be32(run, 4)?)));
         runs.collect::<Option<_>>().map(Self)
+    }
+
+    /// The number of each sample, one after another.
+    pub(super) fn each(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().flat_map(|&(count, value)| std::iter::repeat_n(value, count as usize))
     }
 
     /// The duration of all samples but the last, if it is one.
@@ -103,14 +113,15 @@ impl Layout {
 }
 
 /// The sizes of samples in bytes.
-enum Sizes<'a> {
+pub(super) enum Sizes<'a> {
     Constant(u64, u64),
     Table(&'a [u8], u64),
     Compact(&'a [u8], u64, usize),
 }
 
 impl<'a> Sizes<'a> {
-    fn read(stbl: &'a [u8], constant: Option<u64>) -> Option<Self> {
+    /// The sizes by `stsz` or `stz2`; `constant` as in [`Layout::read`].
+    pub(super) fn read(stbl: &'a [u8], constant: Option<u64>) -> Option<Self> {
         if let Some(stsz) = child(stbl, *b"stsz") {
             let (size, count) = (u64::from(be32(stsz, 4)?), u64::from(be32(stsz, 8)?));
             return Some(match (constant, size) {
@@ -127,7 +138,8 @@ impl<'a> Sizes<'a> {
         ))
     }
 
-    fn count(&self) -> u64 {
+    /// How many samples there are said to be.
+    pub(super) fn count(&self) -> u64 {
         match self {
             Self::Constant(_, count) | Self::Table(_, count) | Self::Compact(_, count, _) => *count,
         }
@@ -148,20 +160,20 @@ impl<'a> Sizes<'a> {
     }
 
     /// The size of one sample; None past the table.
-    fn size(&self, sample: u64) -> Option<u64> {
+    pub(super) fn size(&self, sample: u64) -> Option<u64> {
         let sample = usize::try_from(sample).ok()?;
         match *self {
             Self::Constant(size, _) => Some(size),
             Self::Table(table, _) => be32(table, sample.checked_mul(4)?).map(u64::from),
             Self::Compact(table, _, width) => {
-                super::input::bits(table, sample.checked_mul(width)?, width).map(u64::from)
+                bits(table, sample.checked_mul(width)?, width).map(u64::from)
             }
         }
     }
 }
 
 /// The entries of `size` bytes behind version, flags and count of a full box; None if some are missing.
-fn entries(full: &[u8], size: usize) -> Option<impl Iterator<Item = &[u8]>> {
+pub(super) fn entries(full: &[u8], size: usize) -> Option<impl Iterator<Item = &[u8]>> {
     let count = usize::try_from(be32(full, 4)?).ok()?;
     Some(full.get(8..8 + count.checked_mul(size)?)?.chunks_exact(size))
 }
@@ -173,8 +185,8 @@ pub(super) struct Edit {
     pub(super) start: u64,
     /// Its duration.
     pub(super) length: u64,
-    /// Whether it starts later than the presentation.
-    pub(super) late: bool,
+    /// How much later than the presentation it starts, in ticks of the movie.
+    pub(super) late: u64,
 }
 
 /// An edit list as far as it can be told.
@@ -199,7 +211,7 @@ impl Edits {
 
     fn parse(elst: &[u8], (movie, track): (u32, u32)) -> Option<Self> {
         let wide = *elst.first()? == 1;
-        let mut late = false;
+        let mut late = 0u64;
         let mut shown = None;
         for entry in entries(elst, if wide { 20 } else { 12 })? {
             let (length, start) = if wide {
@@ -208,7 +220,7 @@ impl Edits {
                 (u64::from(be32(entry, 0)?), i64::from(be32(entry, 4)?.cast_signed()))
             };
             match (u64::try_from(start), shown) {
-                (Err(_), None) => late |= length > 0,
+                (Err(_), None) => late = late.saturating_add(length),
                 (Ok(start), None) => shown = Some((start, length)),
                 _ => return None,
             }

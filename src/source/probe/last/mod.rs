@@ -1,0 +1,142 @@
+//! The last resort: ffprobe says what a finished file holds, and ffmpeg decodes its audio so that what comes out is counted.
+//!
+//! For what only they can tell ([`super::Stop::Undetermined`]). The demuxer is pinned and nothing but files is
+//! allowed, so that a source never makes ffmpeg open another one.
+
+mod packets;
+mod streams;
+
+use std::{io, path::Path, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    time::timeout,
+};
+
+use self::{packets::Packets, streams::Streams};
+use super::{Container, Media};
+use crate::ffmpeg::Ffmpeg;
+
+/// Bytes of ffprobe's answer that are read: 64 streams, and names of any length.
+const ANSWER: u64 = 1024 * 1024;
+
+/// Bytes of a line of numbers that are read.
+const LINE: u64 = 4_096;
+
+/// What a finished file holds, its audio counted by decoding all of it, within `limit` of wall time for each of three
+/// processes; else a sentence fragment that says what was found.
+pub async fn decode(
+    ffmpeg: &Ffmpeg,
+    path: &Path,
+    container: Container,
+    limit: Duration,
+) -> Result<Media, String> {
+    let path = std::path::absolute(path).map_err(|error| failed(&error))?;
+    let length = path.metadata().map_err(|error| failed(&error))?.len();
+    let path = path.to_str().ok_or_else(|| "unreadable".to_owned())?;
+    let file = File { ffmpeg, path, container, cpu: limit.as_secs().max(1) };
+    let found = timeout(limit, file.ask()).await.map_err(|_| "too slow to read".to_owned())??;
+    let mut packets = None;
+    if let Some((index, step)) = found.pictures() {
+        let scanned = timeout(limit, file.scan(index, step)).await;
+        let scanned = scanned.map_err(|_| "too slow to read".to_owned())?;
+        packets = Some(scanned.map_err(|error| failed(&error))?);
+    }
+    let mut samples = Vec::new();
+    if found.has_audio() {
+        let counted = timeout(limit, file.count(found.sounds())).await;
+        samples = counted
+            .map_err(|_| "too slow to decode".to_owned())?
+            .map_err(|error| failed(&error))?;
+    }
+    found.media(container, &samples, packets)?.checked(length)
+}
+
+/// A local file that is opened with a pinned demuxer, and its processes' seconds of processor time.
+struct File<'a> {
+    ffmpeg: &'a Ffmpeg,
+    path: &'a str,
+    container: Container,
+    cpu: u64,
+}
+
+impl File<'_> {
+    /// Asks ffprobe for its streams.
+    async fn ask(&self) -> Result<Streams, String> {
+        let mut args = self.source();
+        args.extend(["-of".to_owned(), "json".to_owned()]);
+        args.extend(["-show_entries".to_owned(), streams::ENTRIES.to_owned()]);
+        let spawned = self.ffmpeg.spawn_probe(args, self.cpu).await;
+        let mut process = spawned.map_err(|error| failed(&error))?;
+        let mut text = String::new();
+        let output = process.stdout.take().ok_or_else(|| "unreadable".to_owned())?;
+        output.take(ANSWER).read_to_string(&mut text).await.map_err(|error| failed(&error))?;
+        process.end().await.map_err(|error| failed(&error))?;
+        Streams::read(&text).ok_or_else(|| "a file that ffmpeg cannot read".to_owned())
+    }
+
+    /// All packets of video stream `index` as ffprobe reads them, with times of `step` ticks each.
+    async fn scan(&self, index: u32, step: u32) -> io::Result<Packets> {
+        let mut args = self.source();
+        let select =
+            format!("-select_streams v:{index} -of csv=p=0 -show_entries packet=pts,size,flags");
+        args.extend(select.split(' ').map(str::to_owned));
+        let process = self.ffmpeg.spawn_probe(args, self.cpu).await?;
+        let mut packets = Packets::new(step);
+        lines(process, |line| packets.push(line)).await?;
+        Ok(packets)
+    }
+
+    /// Decodes audio streams to mono of one byte a sample, and adds up the sizes of what comes out of each.
+    async fn count(&self, indices: impl Iterator<Item = u32>) -> io::Result<Vec<u64>> {
+        let mut args = vec!["-nostdin".to_owned()];
+        args.extend(self.source());
+        let mut samples = Vec::new();
+        for index in indices {
+            args.extend(["-map".to_owned(), format!("0:a:{index}")]);
+            samples.push(0u64);
+        }
+        let decode = "-ac 1 -c:a pcm_u8 -f framecrc pipe:1".split(' ');
+        args.extend(decode.map(str::to_owned));
+        let process = self.ffmpeg.spawn(args, false, self.cpu).await?;
+        lines(process, |line| {
+            // Stream, two times, duration, size, checksum.
+            let mut fields = line.split(',').map(|field| field.trim().parse::<u64>());
+            let stream = fields.next().and_then(Result::ok).and_then(|at| usize::try_from(at).ok());
+            let size = fields.nth(3).and_then(Result::ok);
+            if let (Some(stream), Some(size)) = (stream, size)
+                && let Some(samples) = samples.get_mut(stream)
+            {
+                *samples = samples.saturating_add(size);
+            }
+        })
+        .await?;
+        Ok(samples)
+    }
+
+    /// The arguments that open a local file, and only that, with a pinned demuxer.
+    fn source(&self) -> Vec<String> {
+        let demuxer = self.container.demuxer();
+        let fixed = ["-v", "quiet", "-protocol_whitelist", "file", "-f", demuxer, "-i"];
+        let file = format!("file:{}", self.path);
+        fixed.into_iter().map(str::to_owned).chain([file]).collect()
+    }
+}
+
+/// Reads what a process writes, line by line, and waits for its end.
+async fn lines(mut process: crate::ffmpeg::Process, mut each: impl FnMut(&str)) -> io::Result<()> {
+    let output = process.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
+    let mut output = BufReader::with_capacity(64 * 1024, output);
+    let mut line = Vec::new();
+    while (&mut output).take(LINE).read_until(b'\n', &mut line).await? > 0 {
+        each(String::from_utf8_lossy(&line).trim());
+        line.clear();
+    }
+    process.wait().await?;
+    Ok(())
+}
+
+/// A failure of the machine, without its paths.
+fn failed(error: &io::Error) -> String {
+    format!("unreadable ({})", error.kind())
+}

@@ -1,0 +1,305 @@
+//! What ffprobe says of the streams of a file.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use super::{
+    super::{
+        Codec, Container, Media, Splice, language,
+        media::{Audio, FrameRate, Label, Picture, Text, Video},
+        picture::{Coded, Geometry},
+        pictures::{Told, scale},
+    },
+    packets::Packets,
+};
+
+/// What it is asked for.
+pub(super) const ENTRIES: &str = "stream=codec_type,codec_name,profile,level,width,height,\
+    sample_aspect_ratio,field_order,avg_frame_rate,time_base,start_time,duration,sample_rate,channels\
+    :stream_disposition=default,forced,attached_pic,timed_thumbnails:stream_tags=language,title,handler_name\
+    :stream_side_data=rotation:format=duration";
+
+/// All streams of a file.
+#[derive(Debug, Deserialize)]
+pub(super) struct Streams {
+    #[serde(default)]
+    streams: Vec<Stream>,
+    #[serde(default)]
+    format: Format,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Format {
+    duration: Option<String>,
+}
+
+/// One stream, in ffprobe's words.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Stream {
+    codec_type: String,
+    codec_name: String,
+    profile: String,
+    level: i64,
+    width: u32,
+    height: u32,
+    sample_aspect_ratio: String,
+    field_order: String,
+    avg_frame_rate: String,
+    time_base: String,
+    start_time: String,
+    duration: String,
+    sample_rate: String,
+    channels: u16,
+    disposition: HashMap<String, u8>,
+    tags: HashMap<String, String>,
+    side_data_list: Vec<SideData>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SideData {
+    rotation: Option<f64>,
+}
+
+impl Streams {
+    /// ffprobe's answer; None if it has none.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    fn of(&self, kind: &'static str) -> impl Iterator<Item = (u32, &Stream)> {
+        (0..).zip(self.streams.iter().filter(move |stream| stream.codec_type == kind))
+    }
+
+    fn video(&self) -> Option<(u32, &Stream)> {
+        self.of("video").find(|(_, stream)| {
+            let is = |what| stream.disposition.get(what).is_some_and(|&is| is != 0);
+            !is("attached_pic") && !is("timed_thumbnails") && stream.is_known()
+        })
+    }
+
+    fn audio(&self) -> impl Iterator<Item = (u32, &Stream, u32)> {
+        let rate = |stream: &Stream| stream.sample_rate.parse().ok().filter(|&rate| rate > 0);
+        let told = self.of("audio").filter(|(_, stream)| stream.is_known() && stream.channels > 0);
+        told.filter_map(move |(index, stream)| Some((index, stream, rate(stream)?)))
+    }
+
+    pub(super) fn has_audio(&self) -> bool {
+        self.audio().next().is_some()
+    }
+
+    /// The number of the video stream, and the ticks of which its times count multiples.
+    pub(super) fn pictures(&self) -> Option<(u32, u32)> {
+        let step = |stream: &Stream| fraction(&stream.time_base, '/').map_or(1, |(step, _)| step);
+        self.video().map(|(index, stream)| (index, step(stream)))
+    }
+
+    /// The numbers of the audio streams.
+    pub(super) fn sounds(&self) -> impl Iterator<Item = u32> {
+        self.audio().map(|(index, ..)| index)
+    }
+
+    /// What the file holds, with the samples of each of [`Streams::sounds`] and the packets of the video stream; else what
+    /// it is instead.
+    pub(super) fn media(
+        &self,
+        container: Container,
+        samples: &[u64],
+        packets: Option<Packets>,
+    ) -> Result<Media, String> {
+        let (mut audio, mut starts) = (Vec::new(), Vec::new());
+        let mut mute = None;
+        for ((index, stream, rate), &samples) in self.audio().zip(samples) {
+            let codec = codec(&stream.codec_name, &stream.profile);
+            if samples == 0 {
+                mute = mute.or(Some(codec));
+                continue;
+            }
+            let splice = splice(container, &codec);
+            let label = stream.label();
+            starts.push(stream.start());
+            audio.push(Audio {
+                index,
+                label,
+                ..Audio::new(codec, rate, stream.channels, samples, splice)
+            });
+        }
+        let moving = self
+            .video()
+            .zip(packets)
+            .and_then(|((index, stream), packets)| self.moving(index, stream, packets));
+        let (video, start) = moving.unzip();
+        if audio.is_empty() && video.is_none() {
+            return Err(match mute {
+                Some(codec) => format!("{} of which nothing decodes", codec.name()),
+                None => "a file without audio or video that ffmpeg can decode".to_owned(),
+            });
+        }
+        let text = self.of("subtitle").filter_map(|(index, stream)| stream.text(index)).collect();
+        let mut media = Media { container, pipe: pipes(container), audio, video, text };
+        media.align(&starts, start);
+        Ok(media)
+    }
+
+    /// The video stream, and the nanosecond at which it starts; None if it has no frames.
+    fn moving(&self, index: u32, stream: &Stream, packets: Packets) -> Option<(Video, i64)> {
+        let rate = fraction(&stream.avg_frame_rate, '/');
+        let nominal = rate.and_then(|(count, seconds)| {
+            FrameRate::of_duration(scale(1_000_000_000, u64::from(seconds), u64::from(count)))
+        });
+        let (_, ticks) = fraction(&stream.time_base, '/')?;
+        let bytes = packets.bytes;
+        let told = (packets.timeless == 0).then(|| packets.pictures.told(ticks, nominal)).flatten();
+        let (told, start) = match told {
+            Some(told) => {
+                let first = i128::from(told.first) * 1_000_000_000 / i128::from(ticks);
+                (told, i64::try_from(first).unwrap_or(0))
+            }
+            None => (self.guess(stream, nominal?, bytes)?, stream.start()),
+        };
+        let turn = stream.side_data_list.iter().find_map(|data| data.rotation).unwrap_or(0.0);
+        let turned = turn.abs() > 0.5;
+        let quarter = (turn.rem_euclid(180.0) - 90.0).abs() < 0.5;
+        let aspect = fraction(&stream.sample_aspect_ratio, ':');
+        let size = (stream.width, stream.height);
+        let geometry = Geometry { size, aspect, turned, quarter };
+        Some((Video::new(index, stream.coded(), geometry, told), start))
+    }
+
+    /// What the frames come to where their times do not say.
+    fn guess(&self, stream: &Stream, rate: FrameRate, bytes: u64) -> Option<Told> {
+        let seconds = |text: &str| text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
+        let seconds =
+            seconds(&stream.duration).or_else(|| seconds(self.format.duration.as_deref()?))?;
+        let length = (seconds.min(1e9) * 1_000.0) as u64;
+        let bitrate = scale(bytes.saturating_mul(8), 1_000, length);
+        (bytes > 0 && length > 0).then_some(Told {
+            rate,
+            constant: false,
+            first: 0,
+            length,
+            bitrate,
+            cuts: None,
+        })
+    }
+}
+
+impl Stream {
+    fn is_known(&self) -> bool {
+        !matches!(self.codec_name.as_str(), "" | "unknown" | "none")
+    }
+
+    /// The nanosecond at which it starts.
+    fn start(&self) -> i64 {
+        (self.start_time.parse::<f64>().unwrap_or(0.0) * 1e9) as i64
+    }
+
+    fn label(&self) -> Label {
+        let is = |what| self.disposition.get(what).is_some_and(|&is| is != 0);
+        let name = self.tags.get("title").map(|title| title.trim().chars().take(200).collect());
+        Label {
+            language: self.tags.get("language").and_then(|tag| language::tag(tag)),
+            name: name.filter(|name: &String| !name.is_empty()),
+            default: is("default"),
+        }
+    }
+
+    fn text(&self, index: u32) -> Option<Text> {
+        let codec = self.codec_name.as_str();
+        let forced = self.disposition.get("forced").is_some_and(|&is| is != 0);
+        matches!(codec, "mov_text" | "subrip" | "ass" | "webvtt" | "text").then(|| Text {
+            index,
+            codec: codec.to_owned(),
+            forced,
+            label: self.label(),
+        })
+    }
+
+    /// The codec, its name for RFC 6381 made of profile and level.
+    fn coded(&self) -> Coded {
+        let level = u8::try_from(self.level).ok();
+        let codec = match (self.codec_name.as_str(), level) {
+            ("h264", Some(level)) => {
+                let (profile, compatible) = match self.profile.as_str() {
+                    "Constrained Baseline" => (0x42, 0xc0),
+                    "Baseline" => (0x42, 0),
+                    "Extended" => (0x58, 0),
+                    "Main" => (0x4d, 0),
+                    "High 10" | "High 10 Intra" => (0x6e, 0),
+                    "High 4:2:2" | "High 4:2:2 Intra" => (0x7a, 0),
+                    "High 4:4:4 Predictive" => (0xf4, 0),
+                    _ => (0x64, 0),
+                };
+                Picture::H264 { codecs: format!("avc1.{profile:02x}{compatible:02x}{level:02x}") }
+            }
+            ("hevc", Some(level)) => {
+                let profile = match self.profile.as_str() {
+                    "Main 10" => "2.4",
+                    "Rext" => "4.10",
+                    _ => "1.6",
+                };
+                Picture::Hevc { codecs: format!("hvc1.{profile}.L{level}.B0") }
+            }
+            ("av1", Some(level)) => Picture::Av1 { codecs: format!("av01.0.{level:02}M.08") },
+            ("vp8", _) => Picture::Vp8,
+            ("vp9", _) => Picture::Vp9,
+            (name, _) => Picture::Other(name.to_owned()),
+        };
+        let fields = matches!(self.field_order.as_str(), "tt" | "bb" | "tb" | "bt");
+        Coded { fields, ..Coded::plain(codec) }
+    }
+}
+
+/// Two numbers that are no 0, with a sign between them.
+fn fraction(text: &str, sign: char) -> Option<(u32, u32)> {
+    let (numerator, denominator) = text.split_once(sign)?;
+    let (numerator, denominator) = (numerator.parse().ok()?, denominator.parse().ok()?);
+    (numerator > 0 && denominator > 0).then_some((numerator, denominator))
+}
+
+/// Whether a container can be read from a pipe while it arrives, as far as is known without its header.
+const fn pipes(container: Container) -> bool {
+    use Container::{Aiff, Asf, Avi, Caf, Mp4};
+    !matches!(container, Mp4 | Caf | Aiff | Avi | Asf)
+}
+
+/// How a head reaches the middle of a track, as far as was measured.
+fn splice(container: Container, codec: &Codec) -> Splice {
+    match (container, codec) {
+        (Container::Caf, Codec::Pcm | Codec::Float | Codec::ALaw | Codec::MuLaw | Codec::Alac)
+        | (Container::Adts, Codec::Aac { object: 2 })
+        | (Container::Mp3, Codec::Mp3) => Splice::Seek,
+        _ => Splice::Decode,
+    }
+}
+
+/// The codec by ffmpeg's name and profile.
+fn codec(name: &str, profile: &str) -> Codec {
+    match name {
+        "pcm_alaw" => Codec::ALaw,
+        "pcm_mulaw" => Codec::MuLaw,
+        "adpcm_ms" => Codec::AdpcmMs,
+        "adpcm_ima_wav" | "adpcm_ima_qt" => Codec::AdpcmIma,
+        "mp1" => Codec::Mp1,
+        "mp2" => Codec::Mp2,
+        "mp3" => Codec::Mp3,
+        "aac" => Codec::Aac {
+            object: match profile {
+                "LC" => 2,
+                "HE-AAC" => 5,
+                "HE-AACv2" => 29,
+                _ => 0,
+            },
+        },
+        "alac" => Codec::Alac,
+        "flac" => Codec::Flac,
+        "vorbis" => Codec::Vorbis,
+        "opus" => Codec::Opus,
+        "ac3" => Codec::Ac3,
+        "eac3" => Codec::Eac3,
+        _ if name.starts_with("pcm_f") => Codec::Float,
+        _ if name.starts_with("pcm_") => Codec::Pcm,
+        _ => Codec::Other(name.to_owned()),
+    }
+}

@@ -1,0 +1,227 @@
+//! The frames of a video track as they are met in the file: how fast, how long, how heavy, and where they can be cut.
+
+use super::media::{Cuts, FrameRate};
+
+/// Frames whose times are kept: 18 hours at 60 a second.
+const MOST: usize = 4_000_000;
+
+/// Rates that are meant where one comes close.
+const RATES: [(u32, u32); 11] = [
+    (24_000, 1_001),
+    (24, 1),
+    (25, 1),
+    (30_000, 1_001),
+    (30, 1),
+    (48, 1),
+    (50, 1),
+    (60_000, 1_001),
+    (60, 1),
+    (120_000, 1_001),
+    (120, 1),
+];
+
+/// The fastest video that is played as it is, in frames a second; the slowest has one.
+const FASTEST: u64 = 240;
+
+/// One frame, its times in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shot {
+    /// When it is shown.
+    pub(super) time: i64,
+    /// How long, if that is known; else 0.
+    pub(super) duration: u64,
+    /// Its bytes.
+    pub(super) size: u64,
+    /// Whether decoding can begin with it.
+    pub(super) key: bool,
+}
+
+/// The frames so far, in the order in which they are decoded.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pictures {
+    times: Vec<i64>,
+    /// Time of each keyframe that parts what comes before from what comes after, and the bytes up to the next.
+    cuts: Vec<(i64, u64)>,
+    /// Something was met that copying could not keep.
+    broken: bool,
+    count: u64,
+    bytes: u64,
+    first: i64,
+    last: i64,
+    end: i64,
+}
+
+/// What the frames of a track come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Frames a second, on average where `constant` is false.
+    pub(super) rate: FrameRate,
+    /// Whether they follow each other at equal distances, in ticks.
+    pub(super) constant: bool,
+    /// When the first is shown, in ticks.
+    pub(super) first: i64,
+    /// Milliseconds from the first to the end of the last.
+    pub(super) length: u64,
+    /// Bits a second.
+    pub(super) bitrate: u64,
+    /// Where it can be cut; None if its first frame shown is not its first keyframe.
+    pub(super) cuts: Option<Cuts>,
+}
+
+impl Pictures {
+    /// The next frame to be decoded.
+    pub(super) fn push(&mut self, shot: Shot) {
+        let Shot { time, duration, size, key } = shot;
+        if self.count == 0 {
+            (self.first, self.last, self.broken) = (time, time, self.broken || !key);
+        }
+        if key && (self.count == 0 || time > self.last) {
+            self.cuts.push((time, 0));
+        }
+        self.part(time);
+        if let Some((_, bytes)) = self.cuts.last_mut() {
+            *bytes = bytes.saturating_add(size);
+        }
+        if self.times.len() < MOST {
+            self.times.push(time);
+        }
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(size);
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+        self.end = self.end.max(time.saturating_add_unsigned(duration));
+    }
+
+    /// Gives up the keyframes that a frame is decoded after, but shown before.
+    fn part(&mut self, time: i64) {
+        while let Some(&(cut, bytes)) = self.cuts.last()
+            && time < cut
+        {
+            self.cuts.pop();
+            match self.cuts.last_mut() {
+                Some((_, before)) => *before = before.saturating_add(bytes),
+                None => self.broken = true,
+            }
+        }
+    }
+
+    /// Frames are there that are not shown, or that must not be copied for another reason.
+    pub(super) fn spoil(&mut self) {
+        self.broken = true;
+    }
+
+    /// What they come to, at so many ticks a second; `nominal` is what the container says of the rate. None if there are none.
+    pub(super) fn told(mut self, timescale: u32, nominal: Option<FrameRate>) -> Option<Told> {
+        let ticks = u64::from(timescale);
+        if self.count == 0 || ticks == 0 {
+            return None;
+        }
+        let span = self.last.abs_diff(self.first);
+        let gap = span.checked_div(self.count - 1).unwrap_or(0);
+        let end = self.end.max(self.first);
+        let length = match end.abs_diff(self.first) {
+            covered if covered > span => covered,
+            _ => span.saturating_add(nominal.and_then(|rate| rate.ticks(ticks)).unwrap_or(gap)),
+        };
+        let length = length.max(1);
+        let (rate, constant) = match self.distance(length) {
+            Some(distance) => clamp(ticks, distance, true),
+            None => match nominal {
+                Some(rate) if rate.is_near(self.count - 1, span, ticks) => (rate, false),
+                _ => clamp((self.count - 1).saturating_mul(ticks), span, false),
+            },
+        };
+        let milliseconds = scale(length, 1_000, ticks);
+        let bitrate = scale(self.bytes.saturating_mul(8), ticks, length);
+        let cuts = self.cuts(timescale, length);
+        Some(Told { rate, constant, first: self.first, length: milliseconds, bitrate, cuts })
+    }
+
+    /// Ticks from each frame to the next, if they are always the same.
+    fn distance(&mut self, length: u64) -> Option<u64> {
+        if self.times.len() as u64 != self.count {
+            return None;
+        }
+        if self.count == 1 {
+            return Some(length);
+        }
+        self.times.sort_unstable();
+        let later = self.times.iter().skip(1);
+        let mut distances = self.times.iter().zip(later).map(|(time, next)| next.abs_diff(*time));
+        let distance = distances.next().filter(|&distance| distance > 0)?;
+        distances.all(|other| other == distance).then_some(distance)
+    }
+
+    fn cuts(&self, timescale: u32, length: u64) -> Option<Cuts> {
+        if self.broken || self.cuts.is_empty() {
+            return None;
+        }
+        let times = self.cuts.iter().map(|(time, _)| time.abs_diff(self.first));
+        let times = times.chain([length]).collect();
+        Some(Cuts { timescale, times, bytes: self.cuts.iter().map(|(_, bytes)| *bytes).collect() })
+    }
+}
+
+impl FrameRate {
+    /// The rate of frames that are so many nanoseconds apart.
+    pub(super) fn of_duration(nanoseconds: u64) -> Option<Self> {
+        (nanoseconds > 0).then(|| clamp(1_000_000_000, nanoseconds, false).0)
+    }
+
+    /// Ticks of one frame, of which a second has `timescale`.
+    fn ticks(self, timescale: u64) -> Option<u64> {
+        let ticks = timescale.checked_mul(u64::from(self.denominator))?;
+        ticks.checked_div(u64::from(self.numerator))
+    }
+
+    /// Whether `count` frames in `span` ticks come within a fiftieth of it.
+    fn is_near(self, count: u64, span: u64, timescale: u64) -> bool {
+        let real = count as f64 * timescale as f64 / span.max(1) as f64;
+        let rate = f64::from(self.numerator) / f64::from(self.denominator);
+        (real / rate - 1.0).abs() < 0.02
+    }
+
+    /// `numerator / denominator` in its lowest terms, if it fits and is no division by zero.
+    pub(super) fn exact(numerator: u64, denominator: u64) -> Option<Self> {
+        let common = divisor(numerator, denominator);
+        let numerator = u32::try_from(numerator / common).ok().filter(|&n| n > 0)?;
+        let denominator = u32::try_from(denominator / common).ok().filter(|&n| n > 0)?;
+        Some(Self { numerator, denominator })
+    }
+}
+
+/// `count` frames in `ticks` as a rate between 1 and [`FASTEST`], and whether it is still constant: if so exactly, else the
+/// common rate that is near, else to a thousandth.
+fn clamp(count: u64, ticks: u64, constant: bool) -> (FrameRate, bool) {
+    let whole = |numerator| FrameRate { numerator, denominator: 1 };
+    if count < ticks || ticks == 0 {
+        return (whole(1), false);
+    }
+    if count / ticks >= FASTEST {
+        return (whole(FASTEST as u32), false);
+    }
+    if let Some(rate) = FrameRate::exact(count, ticks).filter(|_| constant) {
+        return (rate, true);
+    }
+    let rate = count as f64 / ticks as f64;
+    let near = |&(numerator, denominator): &(u32, u32)| {
+        (rate * f64::from(denominator) / f64::from(numerator) - 1.0).abs() < 0.000_5
+    };
+    let common = RATES.into_iter().find(near);
+    let common = common.map(|(numerator, denominator)| FrameRate { numerator, denominator });
+    let rounded = || FrameRate::exact(scale(count, 1_000, ticks), 1_000);
+    (common.or_else(rounded).unwrap_or(whole(1)), false)
+}
+
+/// The greatest common divisor; 1 where there is none.
+fn divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a.max(1) } else { divisor(b, a % b) }
+}
+
+/// `value * by / per`, to the nearest.
+pub(super) fn scale(value: u64, by: u64, per: u64) -> u64 {
+    let (value, by, per) = (u128::from(value), u128::from(by), u128::from(per));
+    (value * by + per / 2)
+        .checked_div(per)
+        .map_or(0, |scaled| scaled.try_into().unwrap_or(u64::MAX))
+}
