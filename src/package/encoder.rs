@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{plan::Audio, table::FRAME};
-use crate::source::probe::Splice;
+use crate::source::probe::{Container, Splice};
 
 /// Frames that a head in the middle encodes before the first one that is used: so many bring the encoder into the state of
 /// one that never stopped (packaging measurements, section 2).
@@ -48,23 +48,12 @@ impl Order<'_> {
 
     /// The arguments. ADTS of exactly the planned rate and channels comes out of stdout.
     pub fn arguments(&self) -> Vec<String> {
-        let mut args = Arguments::default();
-        args.words("-nostdin -hide_banner -v error -threads 1");
-        let (name, protocol) = match &self.input {
-            Input::Pipe => ("pipe:0".to_owned(), "pipe"),
-            Input::File(path) => (format!("file:{}", path.display()), "file"),
-        };
-        // The pinned demuxer is what keeps a playlist in disguise from being followed; the lists are the walls behind it.
-        let demuxer = self.audio.container.demuxer();
-        args.pair("-protocol_whitelist", protocol);
-        args.pair("-format_whitelist", demuxer);
-        args.words("-max_alloc 268435456 -probesize 1M -analyzeduration 2M -max_streams 64");
+        let mut args = Arguments::fenced(self.audio.container, &self.input);
         if self.seeks() {
             args.pair("-ss", format!("{:.6}", self.at() - LEAD));
             args.words("-copyts -start_at_zero");
         }
-        args.pair("-f", demuxer);
-        args.pair("-i", name);
+        args.open(self.audio.container, &self.input);
         args.words("-map 0:a:0 -vn -sn -dn -map_metadata -1 -map_chapters -1");
         if let Some(filter) = self.filter() {
             args.pair("-af", filter);
@@ -95,15 +84,42 @@ impl Order<'_> {
     }
 }
 
-#[derive(Default)]
-struct Arguments(Vec<String>);
+/// ffmpeg's arguments, as far as they are said.
+pub(super) struct Arguments(pub Vec<String>);
 
 impl Arguments {
-    fn words(&mut self, words: &str) {
+    /// The beginning: quiet, on one thread, and kept from all that is not a source of this container.
+    pub fn fenced(container: Container, input: &Input) -> Self {
+        let protocol = match input {
+            Input::Pipe => "pipe",
+            Input::File(_) => "file",
+        };
+        let mut args = Self(Vec::new());
+        args.words("-nostdin -hide_banner -v error -threads 1");
+        args.pair("-protocol_whitelist", protocol);
+        args.pair("-format_whitelist", container.demuxer());
+        args.words("-max_alloc 268435456 -probesize 1M -analyzeduration 2M -max_streams 64");
+        args
+    }
+
+    /// Opens the source. The pinned demuxer is what keeps a playlist in disguise from being followed; the lists are the
+    /// walls behind it.
+    pub fn open(&mut self, container: Container, input: &Input) {
+        self.pair("-f", container.demuxer());
+        let name = match input {
+            Input::Pipe => "pipe:0".to_owned(),
+            Input::File(path) => format!("file:{}", path.display()),
+        };
+        self.pair("-i", name);
+    }
+
+    /// Arguments in a row, none of which holds a space.
+    pub fn words(&mut self, words: &str) {
         self.0.extend(words.split(' ').map(str::to_owned));
     }
 
-    fn pair(&mut self, name: &str, value: impl Into<String>) {
+    /// An option and its value.
+    pub fn pair(&mut self, name: &str, value: impl Into<String>) {
         self.0.extend([name.to_owned(), value.into()]);
     }
 }

@@ -2,22 +2,26 @@
 //!
 //! [`packager`] holds the packages. In the order of their life: [`plan`] decides what is done, [`table`] where it is cut, [`workers`] which [`head`] runs
 //! next and [`control`] how far it is, [`encoder`] what ffmpeg is told, [`adts`] cuts what it says, [`fmp4`], [`packed`] and [`ts`] mux it, [`store`] keeps
-//! it; [`playlist`] and [`captions`] are rendered when they are asked for. [`file`] is the grammar of their names.
+//! it; [`playlist`] and [`captions`] are rendered when they are asked for, and so are the [`extras`]: [`peaks`] and the pictures
+//! of the [`storyboard`]. [`file`] is the grammar of their names.
 
 pub mod adts;
 pub mod captions;
 mod control;
 mod encoder;
 mod eviction;
+mod extras;
 pub mod file;
 pub mod fmp4;
 mod head;
 mod packager;
 pub mod packed;
+mod peaks;
 pub mod plan;
 pub mod playlist;
 mod rendition;
 pub mod store;
+pub mod storyboard;
 pub mod table;
 pub mod ts;
 mod view;
@@ -72,6 +76,8 @@ pub struct Package {
     has_captions: bool,
     pin: Mutex<Option<Pin>>,
     room: Mutex<Option<Reservation>>,
+    /// Room of each extra.
+    extras: Mutex<Vec<Reservation>>,
     created: OnceCell<()>,
     complete: AtomicBool,
     live: AtomicUsize,
@@ -96,6 +102,7 @@ impl Package {
             audio: Arc::new(audio),
             pin: Mutex::default(),
             room: Mutex::default(),
+            extras: Mutex::default(),
             created: OnceCell::new(),
             live: AtomicUsize::new(0),
             lively: Notify::new(),

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Lease, Package, RETRY,
     captions::Captions,
+    extras::Extras,
     file::File,
     lock,
     plan::{self, Choices, Plan},
@@ -55,6 +56,7 @@ pub struct Packager {
     pub(super) hot: moka::future::Cache<Name, Hot, foldhash::fast::RandomState>,
     pub(super) captions: moka::future::Cache<Key, Arc<Captions>>,
     pub(super) workers: Workers,
+    pub(super) extras: Extras,
     pub(super) ffmpeg: Ffmpeg,
     pub(super) sources: Arc<Sources>,
     pub(super) packages: Mutex<HashMap<Key, Arc<Package>>>,
@@ -100,6 +102,7 @@ impl Packager {
                 .weigher(weigh_captions)
                 .build(),
             workers: Workers::new(packager.workers, packager.queue, own.clone(), metrics.clone()),
+            extras: Extras::new(packager.queue),
             ffmpeg,
             sources,
             packages: Mutex::default(),
@@ -272,6 +275,7 @@ impl Packager {
             .used
             .store(changed.duration_since(UNIX_EPOCH).ok()?.as_secs().cast_signed(), Relaxed);
         *lock(&package.room) = room;
+        *lock(&package.extras) = self.found_extras(key);
         Some(Arc::new(package))
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     adts::AudioConfig,
     fmp4, packed,
+    storyboard::Storyboard,
     table::{FRAME, SegmentTable},
     ts,
 };
@@ -56,6 +57,9 @@ impl From<&config::Packager> for Choices {
 pub struct Plan {
     /// Its audio rendition.
     pub audio: Audio,
+    /// The thumbnails of its video, if it has one.
+    #[serde(default)]
+    pub storyboard: Option<Storyboard>,
 }
 
 /// One audio rendition: encoded to AAC-LC.
@@ -108,7 +112,7 @@ impl Plan {
             bitrate: bitrate(choices.bitrate, config),
             table: SegmentTable::audio(frames, rate, choices.segment),
         };
-        Ok(Self { audio })
+        Ok(Self { audio, storyboard: None })
     }
 
     /// Bytes that the package will take on disk, by the bit rates.

@@ -7,6 +7,7 @@
 //! | `package.json` | what it was made from, and the plan |
 //! | `captions` | the captions as they came, if there are any |
 //! | `a0-<n>.m4s` | the segments that are encoded; complete from the moment they have this name |
+//! | `peaks.json`, `storyboard-<n>.jpg` | the extras that somebody has asked for |
 //! | `manifest.json` | written last: the package is complete |
 
 use std::{
@@ -214,6 +215,17 @@ impl Store {
         let description = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
         let captions = fs::read(folder.join("captions")).ok().map(Bytes::from);
         Some((description, captions, disk::changed(&path)))
+    }
+
+    /// Bytes of the extras that are in a package's folder.
+    pub fn extras(&self, key: Key) -> u64 {
+        let is_extra = |name: &str| matches!(name.parse(), Ok(File::Peaks | File::Sprite(_)));
+        let entries = fs::read_dir(self.folder(key)).into_iter().flatten().flatten();
+        entries
+            .filter(|entry| entry.file_name().to_str().is_some_and(is_extra))
+            .filter_map(|entry| entry.metadata().ok())
+            .map(|meta| meta.len())
+            .sum()
     }
 
     /// Looks which segments of a package are there and whole; others, and half-written files, are removed.
