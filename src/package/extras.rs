@@ -299,3 +299,6 @@ fn dressed(file: File, bytes: Bytes) -> Hot {
 fn fell() -> Error {
     Error::new(Code::Internal, "the making of a file ended without an outcome")
 }
+
+#[cfg(test)]
+mod tests;

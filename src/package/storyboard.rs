@@ -174,4 +174,4 @@ fn seconds(ms: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
