@@ -120,6 +120,11 @@ impl Package {
         self.complete.load(Relaxed)
     }
 
+    /// Seconds that it lasts.
+    pub fn seconds(&self) -> f64 {
+        self.plan.audio.seconds()
+    }
+
     /// What it was made from.
     pub fn source(&self) -> &Arc<Source> {
         &self.source
