@@ -156,6 +156,42 @@ fn many_who_ask_at_once_share_one_process() {
 }
 
 #[test]
+fn one_is_made_at_a_time() {
+    let upstream = Upstream::start();
+    for id in ["a", "b", "c", "d"] {
+        let hertz = u32::from(id.as_bytes()[0]);
+        upstream.audio(id, Clip::sine(Format::Flac, 30.0, hertz).bytes());
+    }
+    let alone = r#"case "$*" in *s16le*) ;; *) exec {real} "$@";; esac
+mkdir {dir}/busy || mkdir -p {dir}/clash; {real} "$@"; rmdir {dir}/busy"#;
+    let broker = Broker::setup(&upstream).ffmpeg(alone).start();
+    thread::scope(|scope| {
+        for id in ["a", "b", "c", "d"] {
+            let broker = &broker;
+            scope.spawn(move || Player::new(broker, &broker.token(id)).get(PEAKS).expect(200));
+        }
+    });
+    assert!(!broker.dir("clash").exists());
+}
+
+#[test]
+fn the_end_of_the_broker_is_the_end_of_its_work() {
+    let upstream = upstream(&Clip::music(Format::Wav, 5.0));
+    let held =
+        r#"case "$*" in *s16le*) mkdir {dir}/held; exec sleep 1000;; esac; exec {real} "$@""#;
+    let broker = Broker::setup(&upstream).ffmpeg(held).with("limits.drain", "1s").start();
+    let grant = broker.token("a");
+    let path = format!("/hls/{}/{PEAKS}?token={}", grant.rid, grant.token);
+    thread::scope(|scope| {
+        // The broker ends before it has an answer.
+        scope.spawn(|| broker.try_send("GET", &path, &[], None).ok());
+        until("it is being made", || broker.dir("held").exists());
+        assert!(broker.terminate().success());
+    });
+    assert_eq!(broker.logged("not reaped"), [""; 0]);
+}
+
+#[test]
 fn what_was_made_is_found_after_a_crash() {
     let upstream = upstream(&Clip::music(Format::Mp3Vbr, 10.0));
     let broker = setup(&upstream).start();

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tokio::{
     io::AsyncReadExt,
     sync::{Semaphore, SemaphorePermit, watch},
+    task::JoinSet,
 };
 
 use super::{
@@ -53,6 +54,7 @@ pub(super) struct Extras {
     /// Those that have not landed, and no others for longer than until the next look.
     flights: Mutex<HashMap<Id, Weak<Flight>>>,
     failures: moka::sync::Cache<Id, Error>,
+    tasks: Mutex<JoinSet<()>>,
     turn: Semaphore,
     queue: usize,
 }
@@ -66,9 +68,16 @@ impl Extras {
                 .max_capacity(1000)
                 .time_to_live(FAILURE_LIFE)
                 .build(),
+            tasks: Mutex::default(),
             turn: Semaphore::new(1),
             queue,
         }
+    }
+
+    /// Ends all flights at once.
+    pub fn close(&self) {
+        self.turn.close();
+        lock(&self.tasks).abort_all();
     }
 
     /// Ends a flight that nobody waits for; says whether it did.
@@ -125,43 +134,53 @@ impl Packager {
         let flight = Arc::new(flight);
         flights.insert(id, Arc::downgrade(&flight));
         let package = package.clone();
-        tokio::spawn(async move { own.fly(&package, file, &flight).await });
+        let mut tasks = lock(&self.extras.tasks);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move { own.fly(&package, file, &flight).await });
         Ok(landing)
     }
 
     async fn fly(&self, package: &Arc<Package>, file: File, flight: &Flight) {
-        if let Some(hot) = self.kept(package, file).await {
-            flight.send_replace(Some(Ok(hot)));
-            return;
-        }
-        let mut ready = std::pin::pin!(self.ready_for_extra(package));
-        let ready = loop {
-            tokio::select! {
-                biased;
-                ready = &mut ready => break ready,
-                () = flight.closed() => {
-                    if self.extras.desert((package.key, file), flight) {
-                        return;
-                    }
-                }
-            }
-        };
-        let made = match ready {
-            Ok((source, _turn)) => {
-                let made = self.make_extra(package, file, &source).await;
-                drop(source);
+        let made = match self.kept(package, file).await {
+            Some(hot) => Some(Ok(hot)),
+            None => {
+                let made = self.wait_and_make(package, file, flight).await;
+                // A package that is complete needs its source no more.
                 self.settle(package).await;
                 made
             }
-            Err(error) => Err(error),
         };
-        if let Err(error) = &made {
+        if let Some(Err(error)) = &made {
             tracing::warn!(package = %package.key, %file, %error, "an extra cannot be made");
             if error.code() == Code::EncodeFailed {
                 self.extras.failures.insert((package.key, file), error.clone());
             }
         }
-        flight.send_replace(Some(made));
+        flight.send_replace(made);
+    }
+
+    /// Makes the file when its turn has come; None when nobody waits for it any more by then.
+    async fn wait_and_make(
+        &self,
+        package: &Arc<Package>,
+        file: File,
+        flight: &Flight,
+    ) -> Option<Result<Hot>> {
+        let mut ready = std::pin::pin!(self.ready_for_extra(package));
+        loop {
+            tokio::select! {
+                biased;
+                ready = &mut ready => return Some(match ready {
+                    Ok((source, _turn)) => self.make_extra(package, file, &source).await,
+                    Err(error) => Err(error),
+                }),
+                () = flight.closed() => {
+                    if self.extras.desert((package.key, file), flight) {
+                        return None;
+                    }
+                }
+            }
+        }
     }
 
     /// The file, if an earlier flight or an earlier run has made it.

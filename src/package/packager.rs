@@ -360,6 +360,7 @@ impl Packager {
     /// Ends all heads; done when their processes are reaped. Those that measure a source end with the runtime.
     pub async fn close(&self) {
         self.workers.close();
+        self.extras.close();
         if tokio::time::timeout(FAREWELL, self.ffmpeg.all_reaped()).await.is_err() {
             tracing::warn!("some ffmpeg processes are not reaped yet");
         }

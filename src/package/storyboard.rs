@@ -36,6 +36,9 @@ const INTERVALS: [(u64, u64); 3] = [(2_000, 200_000), (5_000, 500_000), (10_000,
 /// The most thumbnails of one video: of longer ones than a day they are further apart.
 const MOST: u64 = 8_640;
 
+/// Milliseconds before the first thumbnail at which ffmpeg begins: a seek in MPEG-TS lands up to a group of pictures late.
+const LEAD: u64 = 2_000;
+
 /// The largest picture of which every frame is decoded.
 const LARGE: u64 = 1920 * 1088;
 
@@ -101,19 +104,20 @@ impl Storyboard {
         if !thorough && !self.is_exact() {
             args.words("-discard nokey -skip_frame nokey");
         }
-        let start = u64::from(n) * u64::from(PER_SPRITE) * interval;
-        let middle = start + self.length.saturating_sub(start).min(interval) / 2;
-        args.pair("-ss", seconds(middle));
+        let start = (u64::from(n) * u64::from(PER_SPRITE)).saturating_mul(interval);
+        let middle = start.saturating_add(self.length.saturating_sub(start).min(interval) / 2);
+        let lead = middle.min(LEAD);
+        args.pair("-ss", seconds(middle.saturating_sub(lead)));
         // What is shown at that time has begun before it, perhaps with the last key frame of all.
         args.words("-noaccurate_seek");
         args.open(self.container, &input);
         args.pair("-map", format!("0:v:{}", self.index));
         args.words("-an -sn -dn -map_metadata -1 -map_chapters -1");
-        let span = seconds(u64::from(count) * interval);
+        let (lead, span) = (seconds(lead), seconds(u64::from(count) * interval));
         args.pair(
             "-vf",
             format!(
-                "setpts=max(PTS\\,0),tpad=stop_mode=clone:stop_duration={span},\
+                "setpts=max(PTS-{lead}/TB\\,0),tpad=stop_mode=clone:stop_duration={span},\
                  fps=1000/{interval}:start_time=0:round=up,\
                  scale={width}:{height}:flags=area,setsar=1,tile={columns}x{rows}:nb_frames={count}"
             ),

@@ -9,6 +9,7 @@ use crate::{
     ffmpeg::Ffmpeg,
     metrics::Metrics,
     package::{
+        Lease,
         captions::Captions,
         plan::{Choices, Plan},
         playlist::Query,
@@ -29,6 +30,8 @@ use crate::{
 struct House {
     packager: Arc<Packager>,
     package: Arc<Package>,
+    /// As a stream has one: its source, which no upstream has, is not let go of.
+    _lease: Lease,
     storyboard: Storyboard,
     dir: TempDir,
 }
@@ -66,13 +69,12 @@ impl House {
         let audio = Rendition::new(plan.audio.table.clone(), &[], 0);
         let package = Arc::new(Package::new(Key::of(&[b"video"]), plan, source, audio));
         *lock(&package.pin) = Some(pin);
-        Self { packager, package, storyboard, dir }
+        let lease = Lease::new(package.clone());
+        Self { packager, package, _lease: lease, storyboard, dir }
     }
 
     async fn view(&self, file: File) -> Result<Hot> {
-        // A moment's hold on the package, as a stream has it.
-        let lease = crate::package::Lease::new(self.package.clone());
-        self.packager.view(lease.package(), file, Query::default()).await
+        self.packager.view(&self.package, file, Query::default()).await
     }
 
     fn path(&self, file: File) -> std::path::PathBuf {

@@ -79,16 +79,16 @@ fn ffmpeg_is_asked_for_one_sprite() {
         line(2, false),
         "-nostdin -hide_banner -v error -threads 1 -protocol_whitelist file -format_whitelist matroska \
          -max_alloc 268435456 -probesize 1M -analyzeduration 2M -max_streams 64 \
-         -filter_threads 1 -max_pixels 67108864 -discard nokey -skip_frame nokey -ss 505.000 -noaccurate_seek \
+         -filter_threads 1 -max_pixels 67108864 -discard nokey -skip_frame nokey -ss 503.000 -noaccurate_seek \
          -f matroska -i file:/cache/abc -map 0:v:1 -an -sn -dn -map_metadata -1 -map_chapters -1 \
-         -vf setpts=max(PTS\\,0),tpad=stop_mode=clone:stop_duration=110.000,fps=1000/10000:start_time=0:round=up,\
+         -vf setpts=max(PTS-2.000/TB\\,0),tpad=stop_mode=clone:stop_duration=110.000,fps=1000/10000:start_time=0:round=up,\
          scale=90:160:flags=area,setsar=1,tile=5x3:nb_frames=11 \
          -frames:v 1 -c:v mjpeg -q:v 4 -pix_fmt yuvj420p -f mjpeg pipe:1"
     );
     assert!(!line(2, true).contains("nokey"));
     let short = |width, height| storyboard(width, height, 60_000).arguments(1, "/a".into(), false);
     assert!(!short(1920, 1080).join(" ").contains("nokey"));
-    assert!(short(3840, 2160).join(" ").contains("-skip_frame nokey -ss 51.000"));
+    assert!(short(3840, 2160).join(" ").contains("-skip_frame nokey -ss 49.000"));
 }
 
 /// What ffmpeg writes to its stdout.
@@ -209,6 +209,26 @@ fn of_a_long_video_each_thumbnail_is_the_key_frame_before_that() {
     // One key frame in all, so none behind any seek.
     let path = video(&dir, "64x36", 603.0, 2, 10_000, grey, "-pix_fmt yuv420p");
     check(&board, &path, false, |_| 16);
+}
+
+#[test]
+fn pictures_are_found_in_every_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let grey = "16+mod(3*floor(T/2),210)";
+    for (seconds, rate) in [(60_u32, 10), (210, 2)] {
+        let path = video(&dir, "64x36", f64::from(seconds), rate, 2, grey, "-pix_fmt yuv420p");
+        for container in [Container::Matroska, Container::MpegTs] {
+            let format = container.demuxer();
+            let copy = dir.path().join(format);
+            let words = ["-nostdin", "-v", "error", "-y", "-i", path.to_str().unwrap()];
+            let output = ["-c", "copy", "-f", format, copy.to_str().unwrap()];
+            run(words.into_iter().chain(output));
+            let length = u64::from(seconds) * 1000;
+            let board = Storyboard::new(container, 0, (64, 36), length).unwrap();
+            let middle = |n: u32| (2 * n + 1) * board.interval() as u32 / 2000;
+            check(&board, &copy, false, |n| 16 + 3 * (middle(n) / 2) % 210);
+        }
+    }
 }
 
 #[test]
