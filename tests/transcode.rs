@@ -125,7 +125,7 @@ fn a_terminal_shows_how_far_it_is_and_a_pipe_does_not() {
     let (audio, out) = (audio.to_str().unwrap(), dir.path().join("out"));
     let arguments = ["--set", "log.format=json", audio, out.to_str().unwrap()];
     let (shown, told) = on_a_terminal(&arguments);
-    let segments = names(&dir).iter().filter(|name| name.ends_with(".m4s")).count();
+    let segments = names(&dir).iter().filter(|name| name.contains(".m4s")).count();
     assert!(segments > 10);
     assert!(shown.starts_with(&format!("[{:32}] 0/{segments} segments", "")), "{shown:?}");
     let paced = shown.lines().any(|line| line.contains(" segments, ") && line.contains(" left"));

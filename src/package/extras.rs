@@ -141,15 +141,13 @@ impl Packager {
     }
 
     async fn fly(&self, package: &Arc<Package>, file: File, flight: &Flight) {
-        let made = match self.kept(package, file).await {
-            Some(hot) => Some(Ok(hot)),
-            None => {
-                let made = self.wait_and_make(package, file, flight).await;
-                // A package that is complete needs its source no more.
-                self.settle(package).await;
-                made
-            }
-        };
+        if let Some(hot) = self.kept(package, file).await {
+            flight.send_replace(Some(Ok(hot)));
+            return;
+        }
+        let made = self.wait_and_make(package, file, flight).await;
+        // A package that is complete needs its source no more.
+        self.settle(package).await;
         if let Some(Err(error)) = &made {
             tracing::warn!(package = %package.key, %file, %error, "an extra cannot be made");
             if error.code() == Code::EncodeFailed {
