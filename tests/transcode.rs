@@ -2,14 +2,19 @@
 
 mod support;
 
-use std::fs;
+use std::{
+    fs::{self, File},
+    io::Read,
+    process::{Command, Stdio},
+};
 
+use nix::pty::{Winsize, openpty};
 use tempfile::TempDir;
 
 use support::{
     decode,
     media::{self, Clip, Format},
-    setup::{Ended, hls_broker},
+    setup::{Ended, binary, hls_broker},
     signal,
 };
 
@@ -88,4 +93,57 @@ fn what_cannot_be_done_is_said_and_leaves_nothing() {
     }
     assert_eq!(names(&dir), [""; 0]);
     assert_eq!(fs::read_dir(full).unwrap().count(), 1);
+}
+
+/// What a terminal is shown on stderr, and the lines on stdout.
+fn on_a_terminal(arguments: &[&str]) -> (String, String) {
+    let size = Winsize { ws_row: 24, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+    let terminal = openpty(&size, None).expect("a terminal");
+    let mut command = Command::new(binary());
+    command.arg("transcode").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+    let child = command.stderr(terminal.slave).spawn().expect("the binary starts");
+    // It holds the terminal's other end, which would never close.
+    drop(command);
+    let mut shown = Vec::new();
+    // Linux says EIO when the last writer is gone.
+    File::from(terminal.master).read_to_end(&mut shown).ok();
+    let output = child.wait_with_output().expect("our child");
+    let shown = String::from_utf8_lossy(&shown).into_owned();
+    assert!(output.status.success(), "{shown}");
+    (shown, String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The sequence with which the bar's line is cleared.
+const CLEAR: &str = "\x1b[2K";
+
+#[test]
+fn a_terminal_shows_how_far_it_is_and_a_pipe_does_not() {
+    let (dir, whole) = (TempDir::new().unwrap(), Clip::noise(Format::Flac, 60.0).bytes());
+    let audio = dir.path().join("cut.flac");
+    // Cut short, so that there is something to log.
+    fs::write(&audio, &whole[..whole.len() * 3 / 4]).unwrap();
+    let (audio, out) = (audio.to_str().unwrap(), dir.path().join("out"));
+    let arguments = ["--set", "log.format=json", audio, out.to_str().unwrap()];
+    let (shown, told) = on_a_terminal(&arguments);
+    let segments = names(&dir).iter().filter(|name| name.contains(".m4s")).count();
+    assert!(segments > 10);
+    assert!(shown.starts_with(&format!("[{:32}] 0/{segments} segments", "")), "{shown:?}");
+    let paced = shown.lines().any(|line| line.contains(" segments, ") && line.contains(" left"));
+    assert!(paced, "{shown:?}");
+    let (_, end) = shown.rsplit_once(CLEAR).expect("the bar is cleared");
+    assert!(!end.contains("segments"), "the bar is gone at the end: {shown:?}");
+    let logged: Vec<_> =
+        shown.lines().filter(|line| line.contains("silence is appended")).collect();
+    assert_eq!(logged.len(), 1, "{shown:?}");
+    let line = logged[0].rsplit(CLEAR).next().unwrap().trim();
+    assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line:?}");
+    let expected = format!("{}: {} files\n", out.join("index.m3u8").display(), names(&dir).len());
+    assert_eq!(told, expected);
+
+    fs::remove_dir_all(&out).unwrap();
+    let piped = transcode(&arguments);
+    assert_eq!(piped.stdout, expected);
+    assert!(piped.stderr.contains("silence is appended"), "{}", piped.stderr);
+    let of_the_bar = ["segments", "\r", "\x1b"];
+    assert!(!of_the_bar.iter().any(|part| piped.stderr.contains(part)), "{:?}", piped.stderr);
 }

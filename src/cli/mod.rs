@@ -6,6 +6,7 @@ mod demo;
 mod health;
 mod house;
 mod logging;
+mod progress;
 mod serve;
 mod token;
 mod transcode;

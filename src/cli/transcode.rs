@@ -4,13 +4,19 @@ use std::{fs, io, path::Path, process::ExitCode, sync::Arc};
 
 use tempfile::TempDir;
 
-use super::{logging, runtime};
+use super::{logging, progress::Progress, runtime};
 use crate::{
     config::{Settings, Sources as SettingsSources},
     error::{Code, Error, Result},
     ffmpeg::Ffmpeg,
     metrics::Metrics,
-    package::{Lease, Packager, captions::Captions, file::File, playlist::Query, store::Store},
+    package::{
+        Lease, Packager,
+        captions::Captions,
+        file::{File, Kind},
+        playlist::Query,
+        store::Store,
+    },
     source::{
         Sources,
         cache::{Bounds, Cache},
@@ -27,11 +33,13 @@ pub fn run(
     let mut settings = sources.load()?;
     // Nothing is kept: the limits of a broker's disk do not apply to what was asked for by name.
     settings.cache.killsize.enabled = false;
-    logging::start(&settings.log);
+    let progress = Progress::new();
+    let stderr = progress.stderr();
+    logging::start_to(&settings.log, move || stderr.clone());
     let scratch = scratch(out)?;
     let runtime = runtime()?;
-    let files = runtime.block_on(package(&settings, audio, vtt, out, scratch.path()))?;
-    drop(scratch);
+    let files = runtime.block_on(package(&settings, audio, vtt, out, scratch.path(), &progress))?;
+    drop((scratch, progress));
     println!("{}: {files} files", out.join("index.m3u8").display());
     Ok(ExitCode::SUCCESS)
 }
@@ -42,6 +50,7 @@ async fn package(
     vtt: Option<&Path>,
     out: &Path,
     scratch: &Path,
+    progress: &Progress,
 ) -> Result<usize> {
     let metrics = Arc::new(Metrics::default());
     let program = settings.packager.ffmpeg.to_string_lossy();
@@ -64,18 +73,30 @@ async fn package(
     let (source, pin) = sources.local(audio, vtt).await?;
     let packager = Packager::new(settings, Store::new(scratch), sources, ffmpeg, metrics);
     let lease = packager.open(source, Some(pin)).await?;
-    let written = write(&packager, &lease, out).await;
+    let written = write(&packager, &lease, out, progress).await;
     packager.close().await;
     written
 }
 
 /// Segments before playlists: who finds a playlist finds what it names.
-async fn write(packager: &Packager, lease: &Lease, out: &Path) -> Result<usize> {
+async fn write(
+    packager: &Packager,
+    lease: &Lease,
+    out: &Path,
+    progress: &Progress,
+) -> Result<usize> {
     let files = packager.files(lease.package());
+    let is_encoded =
+        |file: &File| matches!(file, File::Segment(track, ..) if track.kind != Kind::Subtitles);
+    let segments = files.iter().filter(|file| is_encoded(file)).count();
+    progress.begin(segments, lease.package().seconds());
     for &file in &files {
         let hot = packager.view(lease.package(), file, Query::default()).await?;
         let path = out.join(file.to_string());
         fs::write(&path, &hot.bytes).map_err(|e| unwritable(&path, &e))?;
+        if is_encoded(&file) {
+            progress.advance();
+        }
     }
     debug_assert_eq!(files.last(), Some(&File::Index));
     Ok(files.len())

@@ -17,6 +17,8 @@ mod tests;
 
 use std::{collections::HashSet, error, fmt, mem};
 
+pub(super) use self::clock::Timestamp;
+
 /// What separates start and end of a cue, and what no payload may contain.
 const ARROW: &str = "-->";
 

@@ -107,6 +107,7 @@ impl Packager {
             self.metrics.packages.set(packages.len() as i64);
             Metrics::count(&self.metrics.evictions, "package");
             *lock(&oldest.room) = None;
+            lock(&oldest.extras).clear();
             *lock(&oldest.pin) = None;
             match self.store.detach(oldest.key) {
                 Ok(Some(gone)) => return Some(gone),

@@ -51,6 +51,12 @@ pub enum File {
     Init(Track),
     /// A track's media segment, counted from 0.
     Segment(Track, u32, Format),
+    /// The waveform of the audio.
+    Peaks,
+    /// The thumbnails of the video: when and where each is shown.
+    Storyboard,
+    /// A picture of some of these thumbnails, counted from 0.
+    Sprite(u32),
 }
 
 impl Kind {
@@ -105,7 +111,9 @@ impl File {
             },
             Self::Segment(_, _, Format::Aac) => "audio/aac",
             Self::Segment(_, _, Format::Ts) => "video/mp2t",
-            Self::Segment(_, _, Format::Vtt) => "text/vtt",
+            Self::Segment(_, _, Format::Vtt) | Self::Storyboard => "text/vtt",
+            Self::Peaks => "application/json",
+            Self::Sprite(_) => "image/jpeg",
         }
     }
 
@@ -117,6 +125,9 @@ impl File {
         };
         match (part, extension) {
             (None, "m3u8") if track == "index" => Some(Self::Index),
+            (None, "json") if track == "peaks" => Some(Self::Peaks),
+            (None, "vtt") if track == "storyboard" => Some(Self::Storyboard),
+            (Some(n), "jpg") if track == "storyboard" => Some(Self::Sprite(number(n)?)),
             (None, "m3u8") => Some(Self::Playlist(Track::parse(track)?)),
             (Some("init"), "mp4") => {
                 let track = Track::parse(track)?;
@@ -164,6 +175,9 @@ impl fmt::Display for File {
             Self::Playlist(track) => write!(f, "{track}.m3u8"),
             Self::Init(track) => write!(f, "{track}-init.mp4"),
             Self::Segment(track, n, format) => write!(f, "{track}-{n}.{}", format.extension()),
+            Self::Peaks => f.write_str("peaks.json"),
+            Self::Storyboard => f.write_str("storyboard.vtt"),
+            Self::Sprite(n) => write!(f, "storyboard-{n}.jpg"),
         }
     }
 }
@@ -172,7 +186,8 @@ impl FromStr for File {
     type Err = Error;
 
     /// Reads the raw path segment of a URL, without percent-decoding: `index.m3u8`, `<track>.m3u8`, `<track>-init.mp4`
-    /// of audio and video, `<track>-<n>.<extension>` in a format that suits the track. Every file has one spelling.
+    /// of audio and video, `<track>-<n>.<extension>` in a format that suits the track, `peaks.json`, `storyboard.vtt`,
+    /// `storyboard-<n>.jpg`. Every file has one spelling.
     fn from_str(name: &str) -> Result<Self, Error> {
         Self::parse(name).ok_or_else(|| Error::new(Code::NotFound, "there is no such file"))
     }
@@ -200,6 +215,10 @@ mod tests {
             ("a0-7.aac", File::Segment(track("a0"), 7, Format::Aac), "audio/aac"),
             ("a0-4294967295.ts", File::Segment(track("a0"), u32::MAX, Format::Ts), "video/mp2t"),
             ("s0-1.vtt", File::Segment(track("s0"), 1, Format::Vtt), "text/vtt"),
+            ("peaks.json", File::Peaks, "application/json"),
+            ("storyboard.vtt", File::Storyboard, "text/vtt"),
+            ("storyboard-0.jpg", File::Sprite(0), "image/jpeg"),
+            ("storyboard-4294967295.jpg", File::Sprite(u32::MAX), "image/jpeg"),
         ];
         for (name, file, media_type) in cases {
             assert_eq!(name.parse::<File>().unwrap(), file, "{name}");
@@ -254,6 +273,17 @@ mod tests {
             "\u{e4}0.m3u8",
             "a\u{ff10}.m3u8",
             "a0.m3u8\0",
+            "peaks",
+            "peaks-0.json",
+            "Peaks.json",
+            "peaks.vtt",
+            "a0.json",
+            "storyboard.jpg",
+            "storyboard-.jpg",
+            "storyboard-01.jpg",
+            "storyboard-0.vtt",
+            "storyboard-4294967296.jpg",
+            "a0-0.jpg",
         ];
         for name in wrong {
             let error = name.parse::<File>().expect_err(name);
@@ -268,6 +298,9 @@ mod tests {
             prop_oneof![Just(Format::M4s), Just(Format::Aac), Just(Format::Ts), Just(Format::Vtt)];
         prop_oneof![
             Just(File::Index),
+            Just(File::Peaks),
+            Just(File::Storyboard),
+            any::<u32>().prop_map(File::Sprite),
             track.clone().prop_map(File::Playlist),
             track
                 .clone()
@@ -296,7 +329,7 @@ mod tests {
 
         #[test]
         fn near_misses_are_canonical_or_nothing(
-            name in "(index|[avs]{0,2}[+0-9]{0,4})[-.]{0,2}(init|[-+0-9]{0,11})[.]{0,2}(m3u8|mp4|m4s|aac|ts|vtt)?",
+            name in "(index|peaks|storyboard|[avs]{0,2}[+0-9]{0,4})[-.]{0,2}(init|[-+0-9]{0,11})[.]{0,2}(m3u8|mp4|m4s|aac|ts|vtt|json|jpg)?",
         ) {
             if let Ok(file) = name.parse::<File>() {
                 prop_assert_eq!(file.to_string(), name);

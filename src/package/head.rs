@@ -41,10 +41,10 @@ const CHUNK: usize = 64 * 1024;
 const ROUNDING: u64 = 2;
 
 /// ffmpeg's exit code when most of what it decoded was damaged (its `-max_error_rate`).
-const DAMAGED: i32 = 69;
+pub(super) const DAMAGED: i32 = 69;
 
 /// For how long ffmpeg may take to end once it has closed its output.
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Why a head ended.
 #[derive(Debug)]
@@ -387,7 +387,7 @@ impl Patience {
     }
 }
 
-fn crashed(exit: &Exit) -> Error {
+pub(super) fn crashed(exit: &Exit) -> Error {
     tracing::warn!(status = %exit.status, complaints = exit.complaints, "ffmpeg gave up");
     failed("ffmpeg could not decode the media")
 }
@@ -396,6 +396,6 @@ fn wrote(what: &Corrupt) -> Error {
     failed(format!("ffmpeg wrote {what}"))
 }
 
-fn failed(text: impl Into<String>) -> Error {
+pub(super) fn failed(text: impl Into<String>) -> Error {
     Error::new(Code::EncodeFailed, text)
 }

@@ -2,7 +2,8 @@
 //!
 //! [`packager`] holds the packages. In the order of their life: [`plan`] decides what is done, [`table`] where it is cut, [`workers`] which [`head`] runs
 //! next and [`control`] how far it is, [`encoder`] what ffmpeg is told, [`muxer`] and [`adts`] cut what it says, [`fmp4`], [`packed`] and [`ts`] mux it, [`store`] keeps
-//! it; [`playlist`] and [`captions`] are rendered when they are asked for. [`file`] is the grammar of their names.
+//! it; [`playlist`] and [`captions`] are rendered when they are asked for, and so are the [`extras`]: [`peaks`] and the pictures
+//! of the [`storyboard`]. [`file`] is the grammar of their names.
 
 pub mod adts;
 pub mod audio;
@@ -13,6 +14,7 @@ mod control;
 pub mod cutter;
 pub mod encoder;
 mod eviction;
+mod extras;
 pub mod file;
 pub mod fmp4;
 pub mod fragments;
@@ -22,10 +24,12 @@ mod menu;
 mod muxer;
 mod packager;
 pub mod packed;
+mod peaks;
 pub mod plan;
 pub mod playlist;
 mod rendition;
 pub mod store;
+pub mod storyboard;
 pub mod table;
 pub mod ts;
 pub mod video;
@@ -52,6 +56,7 @@ use self::{
     plan::Plan,
     rendition::{Outlook, Rendition},
     store::Key,
+    table::SegmentTable,
 };
 use crate::{
     disk::Reservation,
@@ -85,6 +90,8 @@ pub struct Package {
     has_captions: bool,
     pin: Mutex<Option<Pin>>,
     room: Mutex<Option<Reservation>>,
+    /// Room of each extra.
+    extras: Mutex<Vec<Reservation>>,
     created: OnceCell<()>,
     complete: AtomicBool,
     live: AtomicUsize,
@@ -109,6 +116,7 @@ impl Package {
             renditions,
             pin: Mutex::default(),
             room: Mutex::default(),
+            extras: Mutex::default(),
             created: OnceCell::new(),
             live: AtomicUsize::new(0),
             lively: Notify::new(),
@@ -155,6 +163,11 @@ impl Package {
     /// Wakes all who wait for a segment, for them to look again.
     fn wake(&self) {
         self.renditions.iter().for_each(|rendition| rendition.wake());
+    }
+
+    /// Seconds that it lasts.
+    pub fn seconds(&self) -> f64 {
+        self.plan.timeline().map_or(0.0, SegmentTable::length)
     }
 
     /// What it was made from.

@@ -16,6 +16,7 @@ use super::{
     AUDIO, Lease, Package, Part, RETRY,
     captions::Captions,
     choices::Choices,
+    extras::Extras,
     file::{File, Kind, Track},
     lock,
     plan::{self, Plan},
@@ -60,6 +61,7 @@ pub struct Packager {
     pub(super) hot: moka::future::Cache<Name, Hot, foldhash::fast::RandomState>,
     pub(super) captions: moka::future::Cache<Key, Arc<Captions>>,
     pub(super) workers: Workers,
+    pub(super) extras: Extras,
     pub(super) ffmpeg: Ffmpeg,
     pub(super) sources: Arc<Sources>,
     pub(super) packages: Mutex<HashMap<Key, Arc<Package>>>,
@@ -109,6 +111,7 @@ impl Packager {
                 .weigher(weigh_captions)
                 .build(),
             workers: Workers::new(packager.workers, packager.queue, own.clone(), metrics.clone()),
+            extras: Extras::new(packager.queue),
             ffmpeg,
             sources,
             packages: Mutex::default(),
@@ -306,6 +309,7 @@ impl Packager {
             .used
             .store(changed.duration_since(UNIX_EPOCH).ok()?.as_secs().cast_signed(), Relaxed);
         *lock(&package.room) = room;
+        *lock(&package.extras) = self.found_extras(key);
         Some(Arc::new(package))
     }
 
@@ -333,7 +337,12 @@ impl Packager {
         {
             room.resize(package.bytes());
         }
-        if complete || package.is_unused() {
+        self.release(package);
+    }
+
+    /// Lets go of the source of a package that is complete, or that nobody plays.
+    pub(super) fn release(&self, package: &Package) {
+        if package.is_complete() || package.is_unused() {
             lock(&package.pin).take();
         }
     }
@@ -400,6 +409,7 @@ impl Packager {
     /// Ends all heads; done when their processes are reaped. Those that measure a source end with the runtime.
     pub async fn close(&self) {
         self.workers.close();
+        self.extras.close();
         if tokio::time::timeout(FAREWELL, self.ffmpeg.all_reaped()).await.is_err() {
             tracing::warn!("some ffmpeg processes are not reaped yet");
         }

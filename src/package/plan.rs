@@ -7,6 +7,7 @@ use super::{
     choices::Choices,
     file::{Kind, Track},
     fmp4, ladder,
+    storyboard::Storyboard,
     table::SegmentTable,
     video::{self, Rung},
 };
@@ -27,6 +28,8 @@ pub struct Plan {
     pub audio: Vec<Audio>,
     /// The rungs of the ladder, in the order of their numbers; players begin with the first.
     pub video: Vec<Rung>,
+    /// The thumbnails of its video.
+    pub storyboard: Option<Storyboard>,
 }
 
 impl Plan {
@@ -41,7 +44,11 @@ impl Plan {
         if let Some(first) = audio.iter().position(|audio| audio.label.default) {
             audio[..=first].rotate_right(1);
         }
-        let plan = Self { pipe: media.pipe, audio, video: rungs(media, choices) };
+        let storyboard = media.video.as_ref().and_then(|video| {
+            let size = (video.width, video.height);
+            Storyboard::new(media.container, video.index, size, video.length)
+        });
+        let plan = Self { pipe: media.pipe, audio, video: rungs(media, choices), storyboard };
         if plan.audio.is_empty() && plan.video.is_empty() {
             let text = "the media has nothing in it that can be played";
             return Err(Error::new(Code::UnsupportedMedia, text));

@@ -8,6 +8,7 @@
 //! | `captions` | the captions as they came, if there are any |
 //! | `a0-<n>.m4s` | the segments that are encoded; complete from the moment they have this name |
 //! | `a0-manifest.json` | the manifest of a rendition, written last: all its segments are there |
+//! | `peaks.json`, `storyboard-<n>.jpg` | the extras that somebody has asked for |
 
 use std::{
     fmt, fs, io,
@@ -223,6 +224,17 @@ impl Store {
         let description = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
         let captions = fs::read(folder.join("captions")).ok().map(Bytes::from);
         Some((description, captions, disk::changed(&path)))
+    }
+
+    /// Bytes of the extras that are in a package's folder.
+    pub fn extras(&self, key: Key) -> u64 {
+        let is_extra = |name: &str| matches!(name.parse(), Ok(File::Peaks | File::Sprite(_)));
+        let entries = fs::read_dir(self.folder(key)).into_iter().flatten().flatten();
+        entries
+            .filter(|entry| entry.file_name().to_str().is_some_and(is_extra))
+            .filter_map(|entry| entry.metadata().ok())
+            .map(|meta| meta.len())
+            .sum()
     }
 
     /// Looks which segments of a package's renditions are there and whole, in the order of the plan; others, and

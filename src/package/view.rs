@@ -26,7 +26,7 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Playlists from this size on are offered gzipped.
+/// Playlists and other text from this size on are offered gzipped.
 const WORTH_ZIPPING: usize = 1024;
 
 /// Names a file in memory. No `Debug`: what playlists carry can be a token.
@@ -47,7 +47,7 @@ impl Name {
     /// A file as it is for players that want this container, and whose playlists' URIs carry this query.
     fn of(package: Key, file: File, container: Container, query: Query<'_>) -> Self {
         match file {
-            File::Index | File::Playlist(_) => {
+            File::Index | File::Playlist(_) | File::Storyboard => {
                 Self { package, file, container, carried: query.to_string() }
             }
             File::Segment(_, _, Format::Vtt) => Self { container, ..Self::new(package, file) },
@@ -101,6 +101,17 @@ impl Packager {
             File::Segment(SUBTITLES, n, Format::Vtt) if package.has_captions => {
                 self.cached(name, self.caption_segment(package, n, container)).await
             }
+            File::Peaks => self.extra(package, file).await,
+            File::Storyboard if let Some(storyboard) = &package.plan.storyboard => {
+                let query = Query { container: None, ..query };
+                self.cached(name, async { Ok(zipped(storyboard.cues(query))) }).await
+            }
+            File::Sprite(n)
+                if package.plan.storyboard.as_ref().is_some_and(|s| n < s.sprites()) =>
+            {
+                self.extra(package, file).await
+            }
+            File::Storyboard | File::Sprite(_) => Err(no_such_file()),
             File::Segment(track, n, format) => {
                 let part = package.part(track).ok_or_else(no_such_file)?;
                 match format {
@@ -291,13 +302,14 @@ impl Packager {
     }
 }
 
-fn no_such_file() -> Error {
+pub(super) fn no_such_file() -> Error {
     Error::new(Code::NotFound, "this stream has no such file")
 }
 
-fn zipped(text: String) -> Hot {
-    let worth = text.len() >= WORTH_ZIPPING;
+/// A file of text, gzipped too if it is long.
+pub(super) fn zipped(text: impl Into<Bytes>) -> Hot {
     let mut hot = Hot::new(text.into());
+    let worth = hot.bytes.len() >= WORTH_ZIPPING;
     hot.gzip = worth.then(|| gzip(&hot.bytes).ok()).flatten();
     hot
 }

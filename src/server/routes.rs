@@ -45,13 +45,15 @@ pub enum Route {
     Segment,
     /// Caption segments.
     Captions,
+    /// Waveforms and thumbnails.
+    Extra,
     /// What there is not.
     Other,
 }
 
 impl Route {
     /// Every route, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Token,
         Self::Batch,
         Self::Unlock,
@@ -63,6 +65,7 @@ impl Route {
         Self::Init,
         Self::Segment,
         Self::Captions,
+        Self::Extra,
         Self::Other,
     ];
 
@@ -96,6 +99,7 @@ impl Route {
             Self::Init => "init",
             Self::Segment => "segment",
             Self::Captions => "captions",
+            Self::Extra => "extra",
             Self::Other => "other",
         }
     }

@@ -40,7 +40,7 @@ fn digits(text: &str) -> (&str, &str) {
 }
 
 /// Milliseconds, written as `hh:mm:ss.ttt`.
-pub(super) struct Timestamp(pub u64);
+pub(in crate::package) struct Timestamp(pub u64);
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -47,9 +47,7 @@ impl Order<'_> {
 
     /// The arguments. ADTS of exactly the planned rate and channels comes out of stdout.
     pub fn arguments(&self) -> Vec<String> {
-        let mut args = Arguments::default();
-        args.words("-nostdin -hide_banner -v error -threads 1");
-        args.walls(self.audio.container, &self.input);
+        let mut args = Arguments::fenced(self.audio.container, &self.input);
         if self.seeks() {
             args.pair("-ss", format!("{:.6}", self.at() - LEAD));
             args.words("-copyts -start_at_zero");
