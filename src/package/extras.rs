@@ -147,7 +147,7 @@ impl Packager {
         }
         let made = self.wait_and_make(package, file, flight).await;
         // A package that is complete needs its source no more.
-        self.release(package);
+        package.release();
         if let Some(Err(error)) = &made {
             tracing::warn!(package = %package.key, %file, %error, "an extra cannot be made");
             if error.code() == Code::EncodeFailed {

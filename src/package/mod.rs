@@ -197,6 +197,13 @@ impl Package {
         self.renditions.iter().find_map(failure).filter(|_| none)
     }
 
+    /// Lets go of the source if it is complete, or nobody plays it.
+    fn release(&self) {
+        if self.is_complete() || self.is_unused() {
+            lock(&self.pin).take();
+        }
+    }
+
     /// Gives up the hold on a source that broke off: it has nothing to offer, and would count as held.
     fn let_go_of_failed(&self) {
         let is_failed = |pin: &mut Pin| pin.spool().failure().is_some();

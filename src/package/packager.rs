@@ -337,14 +337,7 @@ impl Packager {
         {
             room.resize(package.bytes());
         }
-        self.release(package);
-    }
-
-    /// Lets go of the source of a package that is complete, or that nobody plays.
-    pub(super) fn release(&self, package: &Package) {
-        if package.is_complete() || package.is_unused() {
-            lock(&package.pin).take();
-        }
+        package.release();
     }
 
     /// Keeps a segment that a head has made.

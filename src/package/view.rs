@@ -127,7 +127,7 @@ impl Packager {
     pub fn files(&self, package: &Package) -> Vec<File> {
         let mut files = Vec::new();
         for (track, table) in package.plan.tables() {
-            let format = self.format(package, track, self.container);
+            let format = format(package, track, self.container);
             files.extend((0..table.len()).map(|n| File::Segment(track, n, format)));
             if format == Format::M4s {
                 files.push(File::Init(track));
@@ -263,16 +263,6 @@ impl Packager {
         got.map_err(|error: Arc<Error>| Error::clone(&error))
     }
 
-    /// What the segments of a track come in for players that want this container.
-    fn format(&self, package: &Package, track: Track, container: Container) -> Format {
-        match track.kind {
-            Kind::Audio if package.plan.video.is_empty() => container.into(),
-            Kind::Subtitles => Format::Vtt,
-            // Beside video there is one container for all: the clocks of the others begin elsewhere.
-            _ => Format::M4s,
-        }
-    }
-
     fn playlist(
         &self,
         package: &Package,
@@ -294,11 +284,21 @@ impl Packager {
                     }
                     None => return Err(no_such_file()),
                 };
-                let format = self.format(package, track, container);
+                let format = format(package, track, container);
                 Ok(playlist::media(table, track, format, plan.longest(), query))
             }
             _ => Err(no_such_file()),
         }
+    }
+}
+
+/// What the segments of a track come in for players that want this container.
+fn format(package: &Package, track: Track, container: Container) -> Format {
+    match track.kind {
+        Kind::Audio if package.plan.video.is_empty() => container.into(),
+        Kind::Subtitles => Format::Vtt,
+        // Beside video there is one container for all: the clocks of the others begin elsewhere.
+        _ => Format::M4s,
     }
 }
 
