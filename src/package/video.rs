@@ -197,14 +197,14 @@ impl Rung {
 
     /// Ticks of one frame.
     pub fn duration(&self) -> u32 {
-        self.rate.denominator.clamp(1, 1 << 24)
+        self.rate.denominator.max(1)
     }
 
     /// Ticks by which frames are shown later than they are decoded: x264 puts off two, for its pyramid of B pictures, and
     /// the others are told to make none.
     pub fn delayed(&self) -> u32 {
         match self.encoder {
-            Encoder::Libx264 => 2 * self.duration(),
+            Encoder::Libx264 => self.duration().saturating_mul(2),
             _ => 0,
         }
     }

@@ -141,7 +141,9 @@ fn show(init: &Bytes, segments: &[&Bytes]) -> Vec<Shown> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("all.mp4");
     let mut all = init.to_vec();
-    segments.iter().for_each(|segment| all.extend_from_slice(segment));
+    for segment in segments {
+        all.extend_from_slice(segment);
+    }
     fs::write(&path, all).unwrap();
     let mut probe = Command::new("ffprobe");
     probe.args(["-v", "warning", "-show_entries", "frame=pts,key_frame", "-of", "csv=p=0"]);

@@ -70,9 +70,7 @@ impl Order<'_> {
         let threads = self.threads.max(1).to_string();
         let mut args = Arguments::default();
         args.words("-nostdin -hide_banner -v error -filter_threads 1");
-        if rung.encoder == Encoder::H264Vaapi {
-            args.pair("-vaapi_device", RENDER_NODE);
-        }
+        device(&mut args, rung.encoder);
         args.pair("-threads", &threads);
         args.walls(rung.container, &self.input);
         if self.seeks() {
@@ -114,11 +112,7 @@ impl Order<'_> {
         }
         let (width, height) = (rung.width, rung.height);
         let _ = write!(filter, ",scale={width}:{height}:flags=bicubic,setsar=1,format=");
-        filter.push_str(match rung.encoder {
-            Encoder::Libx264 | Encoder::H264Nvenc => "yuv420p",
-            Encoder::H264Qsv => "nv12",
-            Encoder::H264Vaapi => "nv12,hwupload",
-        });
+        filter.push_str(pixels(rung.encoder));
         filter
     }
 
@@ -173,6 +167,33 @@ impl Order<'_> {
             };
         }
         expression
+    }
+}
+
+/// The arguments of a trial of `encoder` on a few black frames: it works on this machine if ffmpeg then exits with 0.
+pub fn trial(encoder: Encoder) -> Vec<String> {
+    let mut args = Arguments::default();
+    args.words("-nostdin -hide_banner -v error");
+    device(&mut args, encoder);
+    args.words("-f lavfi -i color=black:s=320x192:r=25:d=0.2 -vf");
+    args.words(&format!("format={}", pixels(encoder)));
+    args.pair("-c:v", encoder.name());
+    args.words("-profile:v high -b:v 300k -f null -");
+    args.0
+}
+
+/// What an encoder takes, behind the name of the `format` filter.
+const fn pixels(encoder: Encoder) -> &'static str {
+    match encoder {
+        Encoder::Libx264 | Encoder::H264Nvenc => "yuv420p",
+        Encoder::H264Qsv => "nv12",
+        Encoder::H264Vaapi => "nv12,hwupload",
+    }
+}
+
+fn device(args: &mut Arguments, encoder: Encoder) {
+    if encoder == Encoder::H264Vaapi {
+        args.pair("-vaapi_device", RENDER_NODE);
     }
 }
 

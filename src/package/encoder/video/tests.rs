@@ -144,3 +144,15 @@ fn keyframes_of_a_day_fit_in_an_argument() {
     assert!(rung.table.len() > 17_000);
     assert!(order(&rung, 0).keyframes().len() < 200);
 }
+
+#[test]
+fn a_trial_says_whether_an_encoder_works() {
+    let works = |args: &[String]| {
+        let output = std::process::Command::new("ffmpeg").args(args).output();
+        output.expect("ffmpeg is installed").status.success()
+    };
+    assert!(works(&trial(Encoder::Libx264)));
+    let unknown = trial(Encoder::Libx264).join(" ").replace("libx264", "h264_of_nobody");
+    let unknown: Vec<_> = unknown.split(' ').map(str::to_owned).collect();
+    assert!(!works(&unknown));
+}
