@@ -24,7 +24,7 @@ const MAXRATE: u64 = 120;
 ///
 /// x264 keeps to both. Of noise without end, noise that begins and ends with or beside the cuts, black before noise, and
 /// pictures that change altogether every 7, at 180 to 1080 lines, no run of frames took more than 0.78 of the buffer on top
-/// of `maxrate`, and no segment more than 0.89 of what [`Rung::bandwidth`] allows.
+/// of `maxrate`, and no segment more than 0.90 of what [`Rung::bandwidth`] allows.
 const BUFFER: u64 = 60;
 
 /// The most frames of a rendition, a week of 60 a second: what a damaged header promises must not fill the memory.

@@ -229,9 +229,13 @@ fn heads_join_at_every_segment_and_show_the_source() {
 
 #[test]
 fn frame_rates_of_television() {
-    for (rate, frames) in
-        [((30_000, 1001), 240), ((60_000, 1001), 480), ((24_000, 1001), 192), ((50, 1), 400)]
-    {
+    for (rate, frames) in [
+        ((30_000, 1001), 240),
+        ((60_000, 1001), 480),
+        ((24_000, 1001), 192),
+        ((50, 1), 400),
+        ((5, 1), 50),
+    ] {
         let length = frames * 1000 * u64::from(rate.1) / u64::from(rate.0);
         let args = format!("-frames:v {frames} -c:v libx264 -preset ultrafast -g 97 -bf 2");
         for name in ["a.mp4", "a.mkv"] {

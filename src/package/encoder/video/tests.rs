@@ -56,7 +56,7 @@ fn a_head_far_in_seeks_and_leaves_out_by_number() {
     let line = order(&rung, 4).arguments().join(" ");
     // 29, 59, 119 and 149 frames come before it.
     assert!(
-        line.contains(" -ss 10.878533 -noaccurate_seek -copyts -start_at_zero -f mov "),
+        line.contains(" -ss 11.445067 -noaccurate_seek -copyts -start_at_zero -f mov "),
         "{line}"
     );
     assert!(line.contains(" -vf fps=fps=30000/1001,trim=start_pts=356,scale="), "{line}");
@@ -155,4 +155,18 @@ fn a_trial_says_whether_an_encoder_works() {
     let unknown = trial(Encoder::Libx264).join(" ").replace("libx264", "h264_of_nobody");
     let unknown: Vec<_> = unknown.split(' ').map(str::to_owned).collect();
     assert!(!works(&unknown));
+}
+
+#[test]
+fn threads_are_bounded_by_cores_and_memory() {
+    let gigabyte = 1 << 30;
+    for (cores, memory, expected) in [
+        (2, gigabyte, 2),
+        (8, gigabyte, 3),
+        (8, 8 * gigabyte, 4),
+        (8, 128 << 20, 1),
+        (0, gigabyte, 1),
+    ] {
+        assert_eq!(threads(cores, memory), expected, "{cores} cores, {memory} bytes");
+    }
 }
