@@ -158,7 +158,7 @@ fn show(init: &Bytes, segments: &[&Bytes]) -> Vec<Shown> {
     let text = String::from_utf8(output.stdout).unwrap();
     let mut args = words("-nostdin -v warning -copyts -i");
     args.push(path.display().to_string());
-    args.extend(words("-fps_mode passthrough -f rawvideo -vf"));
+    args.extend(words("-fps_mode passthrough -b:v 1M -f rawvideo -vf"));
     args.push(format!("scale={BARS}:1:flags=area,format=gray"));
     args.push("pipe:1".into());
     let bars = ffmpeg(&args);
@@ -487,7 +487,7 @@ fn wild_streams_are_errors_or_segments_of_the_table() {
 fn points(head: &Head) -> Vec<Vec<u8>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("all.mp4");
-    let all = [&[head.init.clone()], &head.segments[..]].concat().concat();
+    let all = [std::slice::from_ref(&head.init), &head.segments[..]].concat().concat();
     fs::write(&path, all).unwrap();
     let mut args = words("-nostdin -v warning -copyts -i");
     args.push(path.display().to_string());
