@@ -193,11 +193,11 @@ fn boxes(mut bytes: &[u8]) -> impl Iterator<Item = Result<([u8; 4], &[u8]), Corr
 }
 
 /// The body of the only box of this type.
-fn only<'a>(bytes: &'a [u8], kind: &[u8; 4]) -> Result<&'a [u8], Corrupt> {
+fn only(bytes: &[u8], kind: [u8; 4]) -> Result<&[u8], Corrupt> {
     let mut only = None;
     for found in boxes(bytes) {
         let (found, body) = found?;
-        if found == *kind && only.replace(body).is_some() {
+        if found == kind && only.replace(body).is_some() {
             return Err(Corrupt("two boxes where one belongs"));
         }
     }
@@ -212,19 +212,19 @@ fn word(bytes: &mut &[u8]) -> Result<u32, Corrupt> {
 }
 
 fn moov(body: &[u8]) -> Result<Track, Corrupt> {
-    let mdia = only(only(body, b"trak")?, b"mdia")?;
-    let mut mdhd = only(mdia, b"mdhd")?;
+    let mdia = only(only(body, *b"trak")?, *b"mdia")?;
+    let mut mdhd = only(mdia, *b"mdhd")?;
     let dates = if word(&mut mdhd)? >> 24 == 1 { 16 } else { 8 };
     let mut mdhd = mdhd.get(dates..).ok_or(SHORT)?;
     let timescale = word(&mut mdhd)?;
-    let stsd = only(only(only(mdia, b"minf")?, b"stbl")?, b"stsd")?;
+    let stsd = only(only(only(mdia, *b"minf")?, *b"stbl")?, *b"stsd")?;
     let (mut count, entry) = stsd.split_at_checked(8).ok_or(SHORT)?;
     count.advance(4);
     let is_one = word(&mut count)? == 1 && boxes(entry).count() == 1;
     if timescale == 0 || !is_one || boxes(entry).any(|entry| entry.is_err()) {
         return Err(Corrupt("a track without ticks or with more than one sample entry"));
     }
-    let mut trex = only(only(body, b"mvex")?, b"trex")?;
+    let mut trex = only(only(body, *b"mvex")?, *b"trex")?;
     let [_, _track, _entry, duration, size, flags] = words(&mut trex)?;
     let usual = Told { time: 0, duration, size, flags, offset: 0 };
     Ok(Track { timescale, entry: entry.to_vec(), usual })
@@ -240,8 +240,8 @@ fn words<const N: usize>(bytes: &mut &[u8]) -> Result<[u32; N], Corrupt> {
 
 /// What a `moof` says of its samples; `usual` holds where it says nothing.
 fn moof(body: &[u8], mut usual: Told) -> Result<VecDeque<Told>, Corrupt> {
-    let traf = only(body, b"traf")?;
-    let mut tfhd = only(traf, b"tfhd")?;
+    let traf = only(body, *b"traf")?;
+    let mut tfhd = only(traf, *b"tfhd")?;
     let [flags, _track] = words(&mut tfhd)?;
     // default-base-is-moof, and no base data offset.
     if flags & 0x02_0001 != 0x02_0000 {
@@ -256,7 +256,7 @@ fn moof(body: &[u8], mut usual: Told) -> Result<VecDeque<Told>, Corrupt> {
             *field = word(&mut tfhd)?;
         }
     }
-    let mut tfdt = only(traf, b"tfdt")?;
+    let mut tfdt = only(traf, *b"tfdt")?;
     usual.time = match word(&mut tfdt)? >> 24 {
         0 => u64::from(word(&mut tfdt)?),
         _ => tfdt.try_get_u64().map_err(|_| SHORT)?,

@@ -20,30 +20,17 @@ const LEAST: u32 = 64_000;
 const USUAL: u64 = 30;
 
 /// The most frames a second.
-const FASTEST: u64 = 60;
+const FASTEST: f64 = 60.0;
 
-/// The frame rates that there are in practice.
-const RATES: [(u32, u32); 16] = [
-    (5, 1),
-    (6, 1),
-    (8, 1),
-    (10, 1),
-    (12_000, 1001),
-    (12, 1),
-    (15_000, 1001),
-    (15, 1),
-    (20, 1),
-    (24_000, 1001),
-    (24, 1),
-    (25, 1),
-    (30_000, 1001),
-    (30, 1),
-    (48, 1),
-    (50, 1),
+/// The frame rates that there are in practice, up to [`FASTEST`].
+#[rustfmt::skip]
+const RATES: [(u32, u32); 18] = [
+    (5, 1), (6, 1), (8, 1), (10, 1), (12_000, 1001), (12, 1), (15_000, 1001), (15, 1), (20, 1),
+    (24_000, 1001), (24, 1), (25, 1), (30_000, 1001), (30, 1), (48, 1), (50, 1), (60_000, 1001), (60, 1),
 ];
 
-/// Those of them that are [`FASTEST`].
-const FAST: [(u32, u32); 2] = [(60_000, 1001), (60, 1)];
+/// The largest numerator and denominator of a rate that is taken as it is.
+const LARGEST: u32 = 1 << 20;
 
 /// A step of the ladder as it is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,37 +111,34 @@ fn own(short: u32, steps: &[Step]) -> Step {
 /// Frames a second of what is encoded: the source's, or the usual rate that it is within 0.1 % of; where frames last
 /// differently long, the nearest usual rate that is not below their average. At most 60.
 pub fn rate(video: &Video) -> FrameRate {
-    let rate = FrameRate {
-        numerator: video.rate.numerator.max(1),
-        denominator: video.rate.denominator.max(1),
-    };
-    let usual =
-        || RATES.iter().chain(&FAST).map(|&(n, d)| FrameRate { numerator: n, denominator: d });
-    if hertz(rate) > FASTEST as f64 * 1.001 {
-        return halved(rate, usual());
+    let FrameRate { numerator, denominator } = video.rate;
+    let rate = FrameRate { numerator: numerator.max(1), denominator: denominator.max(1) };
+    if hertz(rate) > FASTEST * 1.001 {
+        return part(rate);
     }
-    let near = |usual: &FrameRate| (hertz(*usual) / hertz(rate) - 1.0).abs() < 0.001;
-    let nearest = usual().filter(near).min_by(|a, b| {
-        let far = |usual: &FrameRate| (hertz(*usual) - hertz(rate)).abs();
-        far(a).total_cmp(&far(b))
-    });
-    match nearest {
+    let far = |usual: FrameRate| (hertz(usual) / hertz(rate) - 1.0).abs();
+    let nearest = usual().min_by(|&a, &b| far(a).total_cmp(&far(b)));
+    let is_small = rate.numerator.max(rate.denominator) <= LARGEST;
+    match nearest.filter(|&usual| far(usual) < 0.001) {
         Some(usual) => usual,
-        None if video.constant && rate.numerator <= 1 << 20 => rate,
-        None => usual().find(|usual| hertz(*usual) >= hertz(rate)).unwrap_or(SIXTY),
+        None if video.constant && is_small => rate,
+        None => usual().find(|&usual| hertz(usual) >= hertz(rate)).unwrap_or(SIXTY),
     }
 }
 
 const SIXTY: FrameRate = FrameRate { numerator: 60, denominator: 1 };
 
 /// Half, a third, ... of a rate that is too high, if that is a usual one, so that frames are left out evenly.
-fn halved(rate: FrameRate, usual: impl Iterator<Item = FrameRate> + Clone) -> FrameRate {
-    (2..=10)
-        .find_map(|n| {
-            let part = hertz(rate) / f64::from(n);
-            usual.clone().find(|usual| (hertz(*usual) / part - 1.0).abs() < 0.0005)
-        })
-        .unwrap_or(SIXTY)
+fn part(rate: FrameRate) -> FrameRate {
+    let nth = |n: u32| {
+        let part = hertz(rate) / f64::from(n);
+        usual().find(|&usual| (hertz(usual) / part - 1.0).abs() < 0.0005)
+    };
+    (2..=10).find_map(nth).unwrap_or(SIXTY)
+}
+
+fn usual() -> impl Iterator<Item = FrameRate> {
+    RATES.iter().map(|&(numerator, denominator)| FrameRate { numerator, denominator })
 }
 
 fn hertz(rate: FrameRate) -> f64 {

@@ -22,8 +22,9 @@ const MAXRATE: u64 = 120;
 
 /// Percent of a second's average bits that the buffer holds: what may come on top at once.
 ///
-/// x264 keeps to both. Of noise without end, noise that begins and ends with or beside the cuts, and pictures that change
-/// altogether every 7, at 240 to 1080 lines, no segment took more than 0.92 of `maxrate` over its length and a buffer on top.
+/// x264 keeps to both. Of noise without end, noise that begins and ends with or beside the cuts, black before noise, and
+/// pictures that change altogether every 7, at 180 to 1080 lines, no run of frames took more than 0.78 of the buffer on top
+/// of `maxrate`, and no segment more than 0.90 of what [`Rung::bandwidth`] allows.
 const BUFFER: u64 = 60;
 
 /// The most frames of a rendition, a week of 60 a second: what a damaged header promises must not fill the memory.
@@ -197,14 +198,14 @@ impl Rung {
 
     /// Ticks of one frame.
     pub fn duration(&self) -> u32 {
-        self.rate.denominator.clamp(1, 1 << 24)
+        self.rate.denominator.max(1)
     }
 
     /// Ticks by which frames are shown later than they are decoded: x264 puts off two, for its pyramid of B pictures, and
     /// the others are told to make none.
     pub fn delayed(&self) -> u32 {
         match self.encoder {
-            Encoder::Libx264 => 2 * self.duration(),
+            Encoder::Libx264 => self.duration().saturating_mul(2),
             _ => 0,
         }
     }

@@ -1,7 +1,13 @@
 //! Real ffmpeg over sources whose frames carry their number in twelve bars of black and white.
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -9,7 +15,7 @@ use crate::{
     package::{
         encoder::{Input, video::Order},
         ladder::Step,
-        video::Choices,
+        video::{Choices, Preset},
     },
     source::probe::{
         Container,
@@ -141,7 +147,9 @@ fn show(init: &Bytes, segments: &[&Bytes]) -> Vec<Shown> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("all.mp4");
     let mut all = init.to_vec();
-    segments.iter().for_each(|segment| all.extend_from_slice(segment));
+    for segment in segments {
+        all.extend_from_slice(segment);
+    }
     fs::write(&path, all).unwrap();
     let mut probe = Command::new("ffprobe");
     probe.args(["-v", "warning", "-show_entries", "frame=pts,key_frame", "-of", "csv=p=0"]);
@@ -150,7 +158,7 @@ fn show(init: &Bytes, segments: &[&Bytes]) -> Vec<Shown> {
     let text = String::from_utf8(output.stdout).unwrap();
     let mut args = words("-nostdin -v warning -copyts -i");
     args.push(path.display().to_string());
-    args.extend(words("-fps_mode passthrough -f rawvideo -vf"));
+    args.extend(words("-fps_mode passthrough -b:v 1M -f rawvideo -vf"));
     args.push(format!("scale={BARS}:1:flags=area,format=gray"));
     args.push("pipe:1".into());
     let bars = ffmpeg(&args);
@@ -221,9 +229,13 @@ fn heads_join_at_every_segment_and_show_the_source() {
 
 #[test]
 fn frame_rates_of_television() {
-    for (rate, frames) in
-        [((30_000, 1001), 240), ((60_000, 1001), 480), ((24_000, 1001), 192), ((50, 1), 400)]
-    {
+    for (rate, frames) in [
+        ((30_000, 1001), 240),
+        ((60_000, 1001), 480),
+        ((24_000, 1001), 192),
+        ((50, 1), 400),
+        ((5, 1), 50),
+    ] {
         let length = frames * 1000 * u64::from(rate.1) / u64::from(rate.0);
         let args = format!("-frames:v {frames} -c:v libx264 -preset ultrafast -g 97 -bf 2");
         for name in ["a.mp4", "a.mkv"] {
@@ -377,6 +389,164 @@ fn rungs_can_be_changed_at_every_segment() {
     }
     assert_whole(&rungs[0], &shown, 0);
     assert_eq!(numbers(&shown), (0..480).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_encoder_says_what_was_promised() {
+    // The cutter takes no other codec, level or size.
+    let args = "-frames:v 3 -s 1920x1080 -c:v libx264 -preset ultrafast";
+    for rate in [(25, 1), (60, 1)] {
+        let facts = Video { width: 1920, height: 1080, ..video(rate, 50) };
+        let source = Source::new("a.mp4", facts, "", args);
+        for preset in [Preset::Ultrafast, Preset::Superfast, Preset::Veryfast, Preset::Medium] {
+            for rung in Rung::all(&source.media, &Choices { preset, ..Choices::default() }) {
+                assert_eq!(source.head(&rung, 0).segments.len(), 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn from_a_pipe_comes_the_same() {
+    let args = "-t 5 -c:v libx264 -preset ultrafast -g 77 -bf 2 -movflags +faststart";
+    let source = Source::new("a.mp4", video((30, 1), 5_000), "", args);
+    let rung = source.rung();
+    let order =
+        Order { rung: &rung, input: Input::Pipe, segment: 0, threads: 2, distrusted: false };
+    let file = fs::File::open(&source.path).unwrap();
+    let output = Command::new("ffmpeg").args(order.arguments()).stdin(file).output().unwrap();
+    let mut cutter = Cutter::new(&rung, 0);
+    cutter.push(&output.stdout);
+    let segments: Vec<Bytes> = std::iter::from_fn(|| cutter.segment().unwrap()).collect();
+    let shown = show(cutter.init().unwrap(), &segments.iter().collect::<Vec<_>>());
+    assert_eq!(numbers(&shown), (0..150).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_segment_comes_before_the_next_keyframe() {
+    let args = "-t 8 -c:v libx264 -preset ultrafast";
+    let source = Source::new("a.mp4", video((30, 1), 8_000), "", args);
+    let rung = source.rung();
+    let input = Input::File(source.path.clone());
+    let order = Order { rung: &rung, input, segment: 0, threads: 2, distrusted: false };
+    let stream = ffmpeg(&order.arguments());
+    let mut cutter = Cutter::new(&rung, 0);
+    let mut bytes = stream.iter();
+    while cutter.segment().unwrap().is_none() {
+        cutter.push(&[*bytes.next().expect("a segment is in it")]);
+    }
+    // The 30th frame's last byte made it.
+    let taken = stream.len() - bytes.len();
+    let fragments = stream[..taken].windows(4).filter(|kind| kind == b"moof").count();
+    assert_eq!((fragments, cutter.fragments.rest()), (30, 0));
+}
+
+#[test]
+fn wild_streams_are_errors_or_segments_of_the_table() {
+    let args = "-t 2 -c:v libx264 -preset ultrafast";
+    let source = Source::new("a.mp4", video((10, 1), 2_000), "", args);
+    let rung = source.rung();
+    let input = Input::File(source.path.clone());
+    let order = Order { rung: &rung, input, segment: 0, threads: 2, distrusted: false };
+    let stream = ffmpeg(&order.arguments());
+    let change = (any::<prop::sample::Index>(), any::<u8>(), any::<bool>());
+    let changes = prop::collection::vec(change, 0..6);
+    let cut = any::<prop::sample::Index>();
+    proptest!(ProptestConfig::with_cases(3_000), |(changes in changes, cut in cut, size in 1usize..3_000)| {
+        let mut stream = stream.clone();
+        for (at, value, early) in changes {
+            // Half of the changes go to the moov and the first fragments.
+            let end = if early { 1_200 } else { stream.len() };
+            stream[at.index(end)] = value;
+        }
+        stream.truncate(cut.index(2 * stream.len()));
+        let mut cutter = Cutter::new(&rung, 0);
+        let mut segments = Vec::new();
+        let mut all = || -> Result<(), Corrupt> {
+            for chunk in stream.chunks(size) {
+                cutter.push(chunk);
+                while let Some(segment) = cutter.segment()? {
+                    segments.push(segment);
+                }
+            }
+            cutter.fill()?;
+            while let Some(segment) = cutter.segment()? {
+                segments.push(segment);
+            }
+            Ok(())
+        };
+        let whole = all().is_ok();
+        prop_assert!(!whole || segments.len() as u32 == rung.table.len());
+        for (n, segment) in segments.iter().enumerate() {
+            prop_assert_eq!(video::ticks(segment).ok(), rung.table.ticks(n as u32));
+        }
+    });
+}
+
+/// The frames of a run as 16 by 9 points of grey.
+fn points(head: &Head) -> Vec<Vec<u8>> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("all.mp4");
+    let all = [std::slice::from_ref(&head.init), &head.segments[..]].concat().concat();
+    fs::write(&path, all).unwrap();
+    let mut args = words("-nostdin -v warning -copyts -i");
+    args.push(path.display().to_string());
+    args.extend(words(
+        "-fps_mode passthrough -vf scale=16:9:flags=area,format=gray -f rawvideo pipe:1",
+    ));
+    ffmpeg(&args).chunks_exact(16 * 9).map(<[u8]>::to_vec).collect()
+}
+
+/// What the probe would say of a file, as far as ffprobe does.
+fn facts(path: &Path) -> Option<Media> {
+    let mut probe = Command::new("ffprobe");
+    probe.args(["-v", "error", "-select_streams", "V:0", "-of", "csv=p=0", "-show_entries"]);
+    probe.arg("stream=width,height,r_frame_rate:format=duration");
+    let output = probe.arg(path).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let mut words = text.split([',', '\n']);
+    let (width, height) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let (numerator, denominator) = words.next()?.split_once('/')?;
+    let rate = (numerator.parse().ok()?, denominator.parse().ok()?);
+    let length = (words.next()?.parse::<f64>().ok()? * 1000.0) as u64;
+    let container = match path.extension()?.to_str()? {
+        "mp4" => Container::Mp4,
+        "mkv" | "webm" => Container::Matroska,
+        "ts" => Container::MpegTs,
+        _ => return None,
+    };
+    let video = Video { width, height, ..video(rate, length) };
+    let (audio, text) = (Vec::new(), Vec::new());
+    Some(Media { container, pipe: false, audio, video: Some(video), text })
+}
+
+#[test]
+fn what_people_have_joins() {
+    let media = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/media");
+    let files = fs::read_dir(media).into_iter().flatten().flatten().map(|file| file.path());
+    for path in files {
+        let Some(media) = facts(&path) else { continue };
+        let source = Source { _dir: tempfile::tempdir().unwrap(), path, media };
+        let rung = source.rungs(&[(144, 200_000)]).remove(0);
+        let single = source.head(&rung, 0);
+        let shown = points(&single);
+        for n in (1..rung.table.len()).step_by(2) {
+            let head = source.head(&rung, n);
+            assert_eq!(head.init, single.init);
+            let frames = rung.frames(n).unwrap();
+            for (frame, (joined, straight)) in
+                points(&head).iter().zip(&shown[frames.start as usize..]).enumerate()
+            {
+                let apart: u32 =
+                    joined.iter().zip(straight).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum();
+                assert!(
+                    apart < 4 * 16 * 9,
+                    "{}: frame {frame} of segment {n}: {apart}",
+                    source.path.display()
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -12,15 +12,28 @@ use crate::{
     source::probe::Container,
 };
 
-/// Seconds by which ffmpeg seeks before the first frame that is wanted. It goes on to the keyframe before that, so that in
-/// containers with an index any positive number would do.
-const LEAD: f64 = 1.0;
+/// Seconds by which ffmpeg seeks before the first frame that is wanted, beside [`LEAD_FRAMES`]. It goes on to the keyframe
+/// before that: what a longer lead decodes in vain is waited for.
+const LEAD: f64 = 0.3;
 
-/// The same for those without one, where ffmpeg lands anywhere and the next keyframe is the first picture.
+/// Frames likewise: an index tells when a keyframe is decoded, and it is shown so many frames later at most.
+const LEAD_FRAMES: f64 = 4.0;
+
+/// Seconds of lead in containers without an index, where ffmpeg lands anywhere and the next keyframe is the first picture.
 const LONG_LEAD: f64 = 12.0;
 
 /// Where VA-API finds its device.
 const RENDER_NODE: &str = "/dev/dri/renderD128";
+
+/// Address space for each thread of [`Order::threads`]. Measured for sources of 3840x2160 in 10 bits and rungs up to 1080
+/// lines: 879 MB with two threads; in 1 GiB three find what they need and four do not.
+const MEMORY: u64 = 340 << 20;
+
+/// How many threads suit a machine of so many cores whose processes may take `memory` bytes of address space: at least 1,
+/// and at most 4, as more wait for one another at these sizes.
+pub fn threads(cores: usize, memory: u64) -> usize {
+    usize::try_from(memory / MEMORY).unwrap_or(usize::MAX).min(cores).clamp(1, 4)
+}
 
 /// What a head wants of ffmpeg.
 #[derive(Debug)]
@@ -31,8 +44,7 @@ pub struct Order<'a> {
     pub input: Input,
     /// The segment whose frames come first.
     pub segment: u32,
-    /// Threads of the decoder and of the encoder, each at least 1. At 2, and up to 1920x1080, ffmpeg takes at most 900 MB of
-    /// address space, of sources up to 3840x2160; each thread beyond takes 100 to 200 MB more.
+    /// Threads of the decoder and of the encoder each; see [`threads`].
     pub threads: usize,
     /// Seeking in this source has failed before.
     pub distrusted: bool,
@@ -48,7 +60,7 @@ impl Order<'_> {
 
     fn lead(&self) -> f64 {
         match self.rung.container {
-            Container::Mp4 | Container::Matroska => LEAD,
+            Container::Mp4 | Container::Matroska => LEAD + LEAD_FRAMES / self.rung.frame_rate(),
             _ => LONG_LEAD,
         }
     }
@@ -70,9 +82,7 @@ impl Order<'_> {
         let threads = self.threads.max(1).to_string();
         let mut args = Arguments::default();
         args.words("-nostdin -hide_banner -v error -filter_threads 1");
-        if rung.encoder == Encoder::H264Vaapi {
-            args.pair("-vaapi_device", RENDER_NODE);
-        }
+        device(&mut args, rung.encoder);
         args.pair("-threads", &threads);
         args.walls(rung.container, &self.input);
         if self.seeks() {
@@ -114,11 +124,7 @@ impl Order<'_> {
         }
         let (width, height) = (rung.width, rung.height);
         let _ = write!(filter, ",scale={width}:{height}:flags=bicubic,setsar=1,format=");
-        filter.push_str(match rung.encoder {
-            Encoder::Libx264 | Encoder::H264Nvenc => "yuv420p",
-            Encoder::H264Qsv => "nv12",
-            Encoder::H264Vaapi => "nv12,hwupload",
-        });
+        filter.push_str(pixels(rung.encoder));
         filter
     }
 
@@ -173,6 +179,33 @@ impl Order<'_> {
             };
         }
         expression
+    }
+}
+
+/// The arguments of a trial of `encoder` on a few black frames: it works on this machine if ffmpeg then exits with 0.
+pub fn trial(encoder: Encoder) -> Vec<String> {
+    let mut args = Arguments::default();
+    args.words("-nostdin -hide_banner -v error");
+    device(&mut args, encoder);
+    args.words("-f lavfi -i color=black:s=320x192:r=25:d=0.2 -vf");
+    args.words(&format!("format={}", pixels(encoder)));
+    args.pair("-c:v", encoder.name());
+    args.words("-profile:v high -b:v 300k -f null -");
+    args.0
+}
+
+/// What an encoder takes, behind the name of the `format` filter.
+const fn pixels(encoder: Encoder) -> &'static str {
+    match encoder {
+        Encoder::Libx264 | Encoder::H264Nvenc => "yuv420p",
+        Encoder::H264Qsv => "nv12",
+        Encoder::H264Vaapi => "nv12,hwupload",
+    }
+}
+
+fn device(args: &mut Arguments, encoder: Encoder) {
+    if encoder == Encoder::H264Vaapi {
+        args.pair("-vaapi_device", RENDER_NODE);
     }
 }
 

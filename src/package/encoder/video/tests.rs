@@ -56,7 +56,7 @@ fn a_head_far_in_seeks_and_leaves_out_by_number() {
     let line = order(&rung, 4).arguments().join(" ");
     // 29, 59, 119 and 149 frames come before it.
     assert!(
-        line.contains(" -ss 10.878533 -noaccurate_seek -copyts -start_at_zero -f mov "),
+        line.contains(" -ss 11.445067 -noaccurate_seek -copyts -start_at_zero -f mov "),
         "{line}"
     );
     assert!(line.contains(" -vf fps=fps=30000/1001,trim=start_pts=356,scale="), "{line}");
@@ -143,4 +143,30 @@ fn keyframes_of_a_day_fit_in_an_argument() {
     let rung = rung(60 * 86_400, (60, 1));
     assert!(rung.table.len() > 17_000);
     assert!(order(&rung, 0).keyframes().len() < 200);
+}
+
+#[test]
+fn a_trial_says_whether_an_encoder_works() {
+    let works = |args: &[String]| {
+        let output = std::process::Command::new("ffmpeg").args(args).output();
+        output.expect("ffmpeg is installed").status.success()
+    };
+    assert!(works(&trial(Encoder::Libx264)));
+    let unknown = trial(Encoder::Libx264).join(" ").replace("libx264", "h264_of_nobody");
+    let unknown: Vec<_> = unknown.split(' ').map(str::to_owned).collect();
+    assert!(!works(&unknown));
+}
+
+#[test]
+fn threads_are_bounded_by_cores_and_memory() {
+    let gigabyte = 1 << 30;
+    for (cores, memory, expected) in [
+        (2, gigabyte, 2),
+        (8, gigabyte, 3),
+        (8, 8 * gigabyte, 4),
+        (8, 128 << 20, 1),
+        (0, gigabyte, 1),
+    ] {
+        assert_eq!(threads(cores, memory), expected, "{cores} cores, {memory} bytes");
+    }
 }
