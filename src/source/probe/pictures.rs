@@ -181,6 +181,13 @@ impl FrameRate {
         (real / rate - 1.0).abs() < 0.02
     }
 
+    /// Whether the other is at most four times as fast, and at least a quarter.
+    pub(super) fn is_like(self, other: Self) -> bool {
+        let one = u64::from(self.numerator) * u64::from(other.denominator);
+        let two = u64::from(other.numerator) * u64::from(self.denominator);
+        one / 4 <= two && two / 4 <= one
+    }
+
     /// `numerator / denominator` in its lowest terms, if it fits and is no division by zero.
     pub(super) fn exact(numerator: u64, denominator: u64) -> Option<Self> {
         let common = divisor(numerator, denominator);
