@@ -27,7 +27,7 @@ impl Weights {
     /// The next frame, of so many bytes.
     pub(super) fn push(&mut self, size: u64) {
         if self.second.len() == self.span {
-            self.held -= self.second.pop_front().unwrap_or(0);
+            self.held = self.held.saturating_sub(self.second.pop_front().unwrap_or(0));
         }
         self.second.push_back(size);
         self.held = self.held.saturating_add(size);

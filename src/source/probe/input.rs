@@ -7,7 +7,7 @@ use super::Stop;
 /// Bytes that one read of a [`Scan`] takes from the file where it walks on, and where it has jumped: of a film it shall not
 /// read every picture.
 const BLOCK: usize = 64 * 1024;
-const JUMP: usize = 4 * 1024;
+const JUMP: usize = 1024;
 
 /// A source as far as it is there.
 #[derive(Clone, Copy, Debug)]

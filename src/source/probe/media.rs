@@ -153,7 +153,7 @@ pub struct Video {
     pub delay: u64,
     /// Bits a second on average; 0 where it is not known.
     pub bitrate: u64,
-    /// Where it can be cut without encoding it: of H.264, HEVC and AV1 in MP4 or Matroska.
+    /// Where it can be cut without encoding it: of H.264, HEVC and AV1 whose frames are all shown, the first a keyframe.
     pub cuts: Option<Cuts>,
 }
 
@@ -184,7 +184,8 @@ pub enum Picture {
     Other(String),
 }
 
-/// Where a video track can be cut: its keyframes, in order.
+/// Where a video track can be cut: its keyframes, in order, but for those that frames are decoded after and shown before
+/// (or the other way round).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cuts {
     /// Ticks a second of the times.

@@ -181,6 +181,13 @@ impl FrameRate {
         (real / rate - 1.0).abs() < 0.02
     }
 
+    /// Whether the other is at most four times as fast, and at least a quarter.
+    pub(super) fn is_like(self, other: Self) -> bool {
+        let one = u64::from(self.numerator) * u64::from(other.denominator);
+        let two = u64::from(other.numerator) * u64::from(self.denominator);
+        one / 4 <= two && two / 4 <= one
+    }
+
     /// `numerator / denominator` in its lowest terms, if it fits and is no division by zero.
     pub(super) fn exact(numerator: u64, denominator: u64) -> Option<Self> {
         let common = divisor(numerator, denominator);
@@ -224,4 +231,79 @@ pub(super) fn scale(value: u64, by: u64, per: u64) -> u64 {
     (value * by + per / 2)
         .checked_div(per)
         .map_or(0, |scaled| scaled.try_into().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Frames of one tick and ten bytes, in the order of decoding; keyframes end in `!`.
+    fn told(frames: &str) -> Option<Told> {
+        let mut pictures = Pictures::default();
+        for frame in frames.split_whitespace() {
+            let time = frame.trim_end_matches('!').parse().unwrap();
+            pictures.push(Shot { time, duration: 1, size: 10, key: frame.ends_with('!') });
+        }
+        pictures.told(25, None)
+    }
+
+    fn cuts(frames: &str) -> Option<(Vec<u64>, Vec<u64>)> {
+        told(frames)?.cuts.map(|cuts| (cuts.times, cuts.bytes))
+    }
+
+    #[test]
+    fn cuts_part_what_is_shown_before_from_what_is_shown_after() {
+        let closed = "5! 7 6 8! 10 9";
+        assert_eq!(cuts(closed), Some((vec![0, 3, 6], vec![30, 30])));
+        let told = told(closed).unwrap();
+        assert_eq!((told.constant, told.first, told.length, told.bitrate), (true, 5, 240, 2_000));
+        assert_eq!((told.rate.numerator, told.rate.denominator), (25, 1));
+        let open = "0! 2 1 5! 3 4 6 7! 8";
+        assert_eq!(cuts(open), Some((vec![0, 7, 9], vec![70, 20])));
+        let late = "0! 1 3 2! 4 5!";
+        assert_eq!(cuts(late), Some((vec![0, 5, 6], vec![50, 10])));
+        for broken in ["0 1! 2", "2! 0 1 3! 4", ""] {
+            assert_eq!(cuts(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn rates_are_common_ones_where_they_come_near() {
+        let rate = |count, ticks, constant| {
+            let (rate, constant) = clamp(count, ticks, constant);
+            (rate.numerator, rate.denominator, constant)
+        };
+        assert_eq!(rate(90_000, 3_003, true), (30_000, 1_001, true));
+        assert_eq!(rate(1_000, 33, true), (1_000, 33, true));
+        assert_eq!(rate(2_997_100, 100_000, false), (30_000, 1_001, false));
+        assert_eq!(rate(14_211, 1_000, false), (14_211, 1_000, false));
+        assert_eq!(rate(1, 10, true), (1, 1, false));
+        assert_eq!(rate(90_000, 1, true), (240, 1, false));
+        assert_eq!(rate(0, 0, false), (1, 1, false));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_met_the_cuts_are_in_order_and_lose_nothing(
+            shots in prop::collection::vec((any::<i64>(), -9i64..9, any::<u64>(), any::<u16>(), any::<bool>()), 0..40),
+            wild in any::<bool>(),
+            timescale in any::<u32>(),
+        ) {
+            let mut pictures = Pictures::default();
+            let mut bytes = 0;
+            for (n, (far, near, duration, size, key)) in (0..).zip(shots) {
+                let time = if wild { far } else { n * 4 + near };
+                let duration = if wild { duration } else { duration % 8 };
+                pictures.push(Shot { time, duration, size: u64::from(size), key });
+                bytes += u64::from(size);
+            }
+            if let Some(Told { cuts: Some(cuts), .. }) = pictures.told(timescale, None) {
+                prop_assert_eq!(cuts.times.len(), cuts.bytes.len() + 1);
+                prop_assert!(cuts.times[0] == 0 && cuts.times.windows(2).all(|pair| pair[0] < pair[1]));
+                prop_assert_eq!(cuts.bytes.iter().sum::<u64>(), bytes);
+            }
+        }
+    }
 }

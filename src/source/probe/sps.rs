@@ -171,3 +171,26 @@ impl Reader<'_> {
         (width > 0 && height > 0).then_some((width, height))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn escapes_are_taken_out() {
+        assert_eq!(unescaped(&[0, 0, 3, 1, 0, 0, 3, 0, 0, 3]), [0, 0, 1, 0, 0, 0, 0]);
+        assert_eq!(Sps::read(&[0x67, 0x64]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn noise_is_survived(mut unit in prop::collection::vec(any::<u8>(), 0..80), high in any::<bool>()) {
+            if let (true, Some(profile)) = (high, unit.get_mut(1)) {
+                *profile = 100;
+            }
+            let _ = Sps::read(&unit);
+        }
+    }
+}

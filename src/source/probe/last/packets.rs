@@ -11,6 +11,8 @@ pub(super) struct Packets {
     pub(super) pictures: Pictures,
     /// How many have none.
     pub(super) timeless: u64,
+    /// How many there are.
+    pub(super) count: u64,
     /// Bytes of all.
     pub(super) bytes: u64,
 }
@@ -18,7 +20,13 @@ pub(super) struct Packets {
 impl Packets {
     /// None so far, with times of so many ticks each.
     pub(super) fn new(step: u32) -> Self {
-        Self { step: i64::from(step), pictures: Pictures::default(), timeless: 0, bytes: 0 }
+        Self {
+            step: i64::from(step),
+            pictures: Pictures::default(),
+            timeless: 0,
+            count: 0,
+            bytes: 0,
+        }
     }
 
     /// The next packet; a line of another form is left out.
@@ -29,6 +37,7 @@ impl Packets {
             return;
         };
         let Ok(size) = size.parse() else { return };
+        self.count += 1;
         self.bytes = self.bytes.saturating_add(size);
         let key = flags.starts_with('K');
         match time.parse::<i64>() {

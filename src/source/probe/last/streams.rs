@@ -16,22 +16,15 @@ use super::{
 
 /// What it is asked for.
 pub(super) const ENTRIES: &str = "stream=codec_type,codec_name,profile,level,width,height,\
-    sample_aspect_ratio,field_order,avg_frame_rate,time_base,start_time,duration,sample_rate,channels\
+    sample_aspect_ratio,field_order,avg_frame_rate,time_base,start_time,sample_rate,channels\
     :stream_disposition=default,forced,attached_pic,timed_thumbnails:stream_tags=language,title,handler_name\
-    :stream_side_data=rotation:format=duration";
+    :stream_side_data=rotation";
 
 /// All streams of a file.
 #[derive(Debug, Deserialize)]
 pub(super) struct Streams {
     #[serde(default)]
     streams: Vec<Stream>,
-    #[serde(default)]
-    format: Format,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Format {
-    duration: Option<String>,
 }
 
 /// One stream, in ffprobe's words.
@@ -49,7 +42,6 @@ struct Stream {
     avg_frame_rate: String,
     time_base: String,
     start_time: String,
-    duration: String,
     sample_rate: String,
     channels: u16,
     disposition: HashMap<String, u8>,
@@ -128,7 +120,7 @@ impl Streams {
         let moving = self
             .video()
             .zip(packets)
-            .and_then(|((index, stream), packets)| self.moving(index, stream, packets));
+            .and_then(|((index, stream), packets)| stream.moving(index, packets));
         let (video, start) = moving.unzip();
         if audio.is_empty() && video.is_none() {
             return Err(match mute {
@@ -141,51 +133,36 @@ impl Streams {
         media.align(&starts, start);
         Ok(media)
     }
+}
 
-    /// The video stream, and the nanosecond at which it starts; None if it has no frames.
-    fn moving(&self, index: u32, stream: &Stream, packets: Packets) -> Option<(Video, i64)> {
-        let rate = fraction(&stream.avg_frame_rate, '/');
+impl Stream {
+    /// The video stream as number `index`, and the nanosecond at which it starts; None if it has no frames.
+    fn moving(&self, index: u32, packets: Packets) -> Option<(Video, i64)> {
+        let rate = fraction(&self.avg_frame_rate, '/');
         let nominal = rate.and_then(|(count, seconds)| {
             FrameRate::of_duration(scale(1_000_000_000, u64::from(seconds), u64::from(count)))
         });
-        let (_, ticks) = fraction(&stream.time_base, '/')?;
-        let bytes = packets.bytes;
-        let told = (packets.timeless == 0).then(|| packets.pictures.told(ticks, nominal)).flatten();
-        let (told, start) = match told {
+        let (_, ticks) = fraction(&self.time_base, '/')?;
+        let Packets { pictures, timeless, bytes, count, .. } = packets;
+        let told = (timeless == 0).then(|| pictures.told(ticks, nominal)).flatten();
+        // Times that jump are no times: transport streams are joined end to end.
+        let steady = told.filter(|told| nominal.is_none_or(|rate| rate.is_like(told.rate)));
+        let (told, start) = match steady {
             Some(told) => {
                 let first = i128::from(told.first) * 1_000_000_000 / i128::from(ticks);
                 (told, i64::try_from(first).unwrap_or(0))
             }
-            None => (self.guess(stream, nominal?, bytes)?, stream.start()),
+            None => (guess(nominal?, count, bytes)?, self.start()),
         };
-        let turn = stream.side_data_list.iter().find_map(|data| data.rotation).unwrap_or(0.0);
+        let turn = self.side_data_list.iter().find_map(|data| data.rotation).unwrap_or(0.0);
         let turned = turn.abs() > 0.5;
         let quarter = (turn.rem_euclid(180.0) - 90.0).abs() < 0.5;
-        let aspect = fraction(&stream.sample_aspect_ratio, ':');
-        let size = (stream.width, stream.height);
+        let aspect = fraction(&self.sample_aspect_ratio, ':');
+        let size = (self.width, self.height);
         let geometry = Geometry { size, aspect, turned, quarter };
-        Some((Video::new(index, stream.coded(), geometry, told), start))
+        Some((Video::new(index, self.coded(), geometry, told), start))
     }
 
-    /// What the frames come to where their times do not say.
-    fn guess(&self, stream: &Stream, rate: FrameRate, bytes: u64) -> Option<Told> {
-        let seconds = |text: &str| text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
-        let seconds =
-            seconds(&stream.duration).or_else(|| seconds(self.format.duration.as_deref()?))?;
-        let length = (seconds.min(1e9) * 1_000.0) as u64;
-        let bitrate = scale(bytes.saturating_mul(8), 1_000, length);
-        (bytes > 0 && length > 0).then_some(Told {
-            rate,
-            constant: false,
-            first: 0,
-            length,
-            bitrate,
-            cuts: None,
-        })
-    }
-}
-
-impl Stream {
     fn is_known(&self) -> bool {
         !matches!(self.codec_name.as_str(), "" | "unknown" | "none")
     }
@@ -251,6 +228,15 @@ impl Stream {
     }
 }
 
+/// What frames come to whose times do not say.
+fn guess(rate: FrameRate, count: u64, bytes: u64) -> Option<Told> {
+    let thousandths = u64::from(rate.denominator) * 1_000;
+    let length = scale(count, thousandths, u64::from(rate.numerator));
+    let bitrate = scale(bytes.saturating_mul(8), 1_000, length);
+    let told = Told { rate, constant: false, first: 0, length, bitrate, cuts: None };
+    (length > 0).then_some(told)
+}
+
 /// Two numbers that are no 0, with a sign between them.
 fn fraction(text: &str, sign: char) -> Option<(u32, u32)> {
     let (numerator, denominator) = text.split_once(sign)?;
@@ -301,5 +287,61 @@ fn codec(name: &str, profile: &str) -> Codec {
         _ if name.starts_with("pcm_f") => Codec::Float,
         _ if name.starts_with("pcm_") => Codec::Pcm,
         _ => Codec::Other(name.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A film of two streams, whose video packets are these.
+    fn film(lines: &[&str]) -> Result<Media, String> {
+        let json = r#"{"programs": [{"streams": []}], "streams": [
+            {"codec_type": "video", "codec_name": "png", "disposition": {"attached_pic": 1}},
+            {"codec_type": "video", "codec_name": "h264", "profile": "High", "level": 31, "width": 720, "height": 576,
+             "sample_aspect_ratio": "16:15", "field_order": "tt", "avg_frame_rate": "25/1", "time_base": "1/90000",
+             "start_time": "1.400000", "side_data_list": [{"side_data_type": "x"}, {"rotation": -90}]},
+            {"codec_type": "data", "codec_name": "unknown"},
+            {"codec_type": "audio", "codec_name": "aac", "profile": "LC", "sample_rate": "48000", "channels": 2,
+             "start_time": "1.500000", "tags": {"language": "ger", "title": " Ton "}}]}"#;
+        let streams = Streams::read(json).unwrap();
+        assert_eq!(streams.pictures(), Some((1, 1)));
+        let mut packets = Packets::new(1);
+        lines.iter().for_each(|line| packets.push(line));
+        streams.media(Container::MpegTs, &[96_000], Some(packets))
+    }
+
+    #[test]
+    fn what_ffprobe_says_is_understood() {
+        let media =
+            film(&["126000,900,K_", "133200,50,__", "129600,50,__", "136800,1000,K_"]).unwrap();
+        let audio = &media.audio[0];
+        assert_eq!((audio.delay, audio.samples, audio.splice), (4_800, 96_000, Splice::Decode));
+        let label = (audio.label.language.as_deref(), audio.label.name.as_deref());
+        assert_eq!(label, (Some("de"), Some("Ton")));
+        let video = media.video.unwrap();
+        assert_eq!((video.width, video.height, video.plain), (576, 768, false));
+        assert_eq!(video.codec, Picture::H264 { codecs: "avc1.64001f".to_owned() });
+        assert!(video.interlaced && video.constant && video.index == 1, "{video:?}");
+        assert_eq!((video.length, video.delay, video.bitrate), (160, 0, 100_000));
+        assert_eq!(video.cuts.unwrap().times, [0, 10_800, 14_400]);
+    }
+
+    #[test]
+    fn times_that_jump_or_are_missing_are_not_believed() {
+        let jump = ["126000,900,K_", "129600,50,__", "8589934592,50,K_", "8589938192,1000,__"];
+        let missing = ["N/A,900,K_", "129600,50,__", "133200,50,__", "136800,1000,K_"];
+        for lines in [jump, missing] {
+            let video = film(&lines).unwrap().video.unwrap();
+            assert_eq!((video.length, video.constant, video.cuts), (160, false, None));
+        }
+        assert_eq!(film(&[]).map(|media| media.video), Ok(None));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_none() {
+        assert!(Streams::read("").is_none());
+        let empty = Streams::read("{}").unwrap().media(Container::Avi, &[], None);
+        assert!(empty.unwrap_err().starts_with("a file without audio or video"));
     }
 }

@@ -108,7 +108,7 @@ enum Content {
 /// All tracks that are counted, and where the walk is.
 #[derive(Debug)]
 struct Streams {
-    streams: Vec<Stream>,
+    counted: Vec<Stream>,
     /// Nanoseconds of a tick.
     tick: u64,
     /// The cluster's time.
@@ -126,24 +126,24 @@ impl Streams {
         }
         let kind =
             |wanted| tracks.iter().enumerate().filter(move |(_, track)| track.kind == wanted);
-        let mut streams = Vec::new();
+        let mut counted = Vec::new();
         let mut unknown = None;
         let moving = kind(1).next();
         for (index, (place, track)) in (0..).zip(kind(2)) {
             match Sound::read(track) {
-                Ok(sound) => streams.push(Stream::new(place, index, track, Content::Sound(sound))),
+                Ok(sound) => counted.push(Stream::new(place, index, track, Content::Sound(sound))),
                 Err(Stop::Unsupported(found)) => unknown = unknown.or(Some(found)),
                 Err(stop) => return Err(stop),
             }
         }
         if let Some((place, track)) = moving {
             let moving = Moving::read(track).ok_or(Stop::Undetermined(Container::Matroska))?;
-            streams.push(Stream::new(place, 0, track, Content::Moving(moving)));
+            counted.push(Stream::new(place, 0, track, Content::Moving(moving)));
         }
         match unknown {
-            Some(found) if streams.is_empty() => Err(unsupported(found)),
-            None if streams.is_empty() => Err(unsupported("Matroska without audio or video")),
-            _ => Ok(Self { streams, tick, cluster: 0, newest: None, pending: None }),
+            Some(found) if counted.is_empty() => Err(unsupported(found)),
+            None if counted.is_empty() => Err(unsupported("Matroska without audio or video")),
+            _ => Ok(Self { counted, tick, cluster: 0, newest: None, pending: None }),
         }
     }
 
@@ -195,8 +195,8 @@ impl Streams {
     fn block(&mut self, head: &[u8], size: u64, simple: bool) -> Option<()> {
         self.newest = None;
         let (number, width) = vint(head)?;
-        let place = self.streams.iter().position(|stream| Some(stream.number) == number);
-        let Some((place, stream)) = place.and_then(|at| Some((at, self.streams.get_mut(at)?)))
+        let place = self.counted.iter().position(|stream| Some(stream.number) == number);
+        let Some((place, stream)) = place.and_then(|at| Some((at, self.counted.get_mut(at)?)))
         else {
             return Some(());
         };
@@ -229,7 +229,7 @@ impl Streams {
     }
 
     fn discard(&mut self, nanoseconds: u64) {
-        let stream = self.newest.and_then(|newest| self.streams.get_mut(newest));
+        let stream = self.newest.and_then(|newest| self.counted.get_mut(newest));
         if let Some(Stream { content: Content::Sound(sound), .. }) = stream {
             sound.cut(nanoseconds);
         }
@@ -238,7 +238,7 @@ impl Streams {
     fn flush(&mut self) {
         if let Some((place, shot)) = self.pending.take()
             && let Some(Stream { content: Content::Moving(moving), .. }) =
-                self.streams.get_mut(place)
+                self.counted.get_mut(place)
         {
             moving.push(shot);
         }
@@ -255,7 +255,7 @@ impl Streams {
         let whole = 1_000_000_000u64.is_multiple_of(tick);
         let timescale = u32::try_from(1_000_000_000 / tick).ok().filter(|_| whole);
         let (mut audio, mut starts, mut video, mut start) = (Vec::new(), Vec::new(), None, None);
-        for stream in self.streams {
+        for stream in self.counted {
             let track = tracks.get(stream.track)?;
             match stream.content {
                 Content::Sound(sound) => {

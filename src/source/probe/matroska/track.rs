@@ -83,3 +83,19 @@ impl<'a> Track<'a> {
         Some(Text { index, codec: codec.to_owned(), forced: self.forced, label })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings_are_told_apart() {
+        let compressed = b"\xd7\x81\x01\x83\x81\x02\x6d\x80\x86\x62\x40\x83\x50\x34\x80";
+        let encrypted = b"\xd7\x81\x01\x83\x81\x02\x6d\x80\x86\x62\x40\x83\x50\x35\x80";
+        for (entry, is_encrypted) in [(compressed, false), (encrypted, true)] {
+            let track = Track::read(entry);
+            assert_eq!((track.number, track.kind, track.encoded), (1, 2, true));
+            assert_eq!(track.encrypted, is_encrypted);
+        }
+    }
+}

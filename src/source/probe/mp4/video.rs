@@ -199,9 +199,9 @@ impl Entry<'_> {
             track.tkhd().and_then(|tkhd| matrix(tkhd, if wide(tkhd) { 52 } else { 40 }));
         let movie = child(track.movie.moov, *b"mvhd");
         let movie_matrix = movie.and_then(|mvhd| matrix(mvhd, if wide(mvhd) { 48 } else { 36 }));
-        let [a, b, c, d] = product(track_matrix?, movie_matrix?);
+        let turn @ [a, b, c, d] = product(track_matrix?, movie_matrix?);
         let quarter = a == 0 && d == 0 && b != 0 && c != 0;
-        let upright = b == 0 && c == 0 && a > 0 && d > 0 || [a, b, c, d] == [0; 4];
+        let upright = b == 0 && c == 0 && a > 0 && d > 0 || turn == [0; 4];
         let size = coded.size.unwrap_or(size);
         Some(Geometry { size, aspect, turned: !upright, quarter })
     }
@@ -213,8 +213,9 @@ fn matrix(header: &[u8], at: usize) -> Option<[i64; 4]> {
     Some([number(0)?, number(4)?, number(12)?, number(16)?])
 }
 
-fn product([a, b, c, d]: [i64; 4], [e, f, g, h]: [i64; 4]) -> [i64; 4] {
-    // 16.16 times 16.16; no product of two of them comes near the end of an i64 but -1 * -1 twice over.
-    let sum = |p: i64, q: i64, r: i64, s: i64| (p * q >> 16).saturating_add(r * s >> 16);
-    [sum(a, e, b, g), sum(a, f, b, h), sum(c, e, d, g), sum(c, f, d, h)]
+/// The matrix that does the one, then the other; each product of two is cut to 16.16 before they are added up.
+fn product(one: [i64; 4], other: [i64; 4]) -> [i64; 4] {
+    let times = |x: i64, y: i64| (x * y) >> 16;
+    let row = |x: i64, y: i64, column: usize| times(x, other[column]) + times(y, other[column + 2]);
+    [row(one[0], one[1], 0), row(one[0], one[1], 1), row(one[2], one[3], 0), row(one[2], one[3], 1)]
 }
