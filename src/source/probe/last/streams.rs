@@ -307,7 +307,9 @@ mod tests {
         let streams = Streams::read(json).unwrap();
         assert_eq!(streams.pictures(), Some((1, 1)));
         let mut packets = Packets::new(1);
-        lines.iter().for_each(|line| packets.push(line));
+        for line in lines {
+            packets.push(line);
+        }
         streams.media(Container::MpegTs, &[96_000], Some(packets))
     }
 

@@ -403,12 +403,12 @@ fn covers_are_no_video() {
 
 /// What a head does to start in the middle: a second of lead, then the cut by time stamps.
 #[test]
-fn aac_beside_video_is_cut_at_the_sample() {
+fn aac_and_alac_beside_video_are_cut_at_the_sample() {
     let dir = tempfile::tempdir().unwrap();
     let video = "-f lavfi -i testsrc2=s=64x36:r=30000/1001:d=40";
     let sound = "-f lavfi -i aevalsrc=0.4*sin(t*t*300):s=44100:d=40";
     let args = format!(
-        "{video} {sound} {sound} -map 0 -map 1 -map 2 -c:v libx264 -preset ultrafast -g 250 -c:a aac"
+        "{video} {sound} {sound} -map 0 -map 1 -map 2 -c:v libx264 -preset ultrafast -g 250 -c:a:0 aac -c:a:1 alac"
     );
     let path = run(dir.path(), "film.mp4", &args);
     let media = told(&path).0;
