@@ -14,6 +14,7 @@ use crate::{
     package::{
         Packager,
         captions::Captions,
+        encoder,
         store::{Key, Store},
     },
     source::{
@@ -74,6 +75,8 @@ impl House {
         let sources =
             Sources::new(settings, files, ffmpeg.clone(), metrics.clone(), Captions::check)?;
         let store = Store::new(packages.path());
+        let encoder = encoder::choose(&ffmpeg, settings.packager.video.encoder).await;
+        let ffmpeg = (ffmpeg, encoder);
         let packager = Packager::new(settings, store, sources.clone(), ffmpeg, metrics.clone());
         let streams = Arc::new(Streams::new(state, metrics.clone()));
 

@@ -13,6 +13,7 @@ use crate::{
     package::{
         Lease, Packager,
         captions::Captions,
+        encoder,
         file::{File, Kind},
         playlist::Query,
         store::Store,
@@ -71,6 +72,8 @@ async fn package(
         Captions::check,
     )?;
     let (source, pin) = sources.local(audio, vtt).await?;
+    let encoder = encoder::choose(&ffmpeg, settings.packager.video.encoder).await;
+    let ffmpeg = (ffmpeg, encoder);
     let packager = Packager::new(settings, Store::new(scratch), sources, ffmpeg, metrics);
     let lease = packager.open(source, Some(pin)).await?;
     let written = write(&packager, &lease, out, progress).await;

@@ -88,11 +88,11 @@ impl Default for Video {
             encoder: Encoder::Auto,
             preset: Preset::Veryfast,
             ladder: [
-                (1080, 5_000_000),
-                (720, 2_800_000),
-                (480, 1_400_000),
-                (360, 800_000),
-                (240, 400_000),
+                (1080, 4_500_000),
+                (720, 2_500_000),
+                (480, 1_200_000),
+                (360, 700_000),
+                (240, 350_000),
             ]
             .map(|(height, bitrate)| Step { height, bitrate })
             .to_vec(),

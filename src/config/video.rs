@@ -18,7 +18,7 @@ pub struct Video {
     pub encoder: Encoder,
     /// How hard x264 tries (veryfast).
     pub preset: Preset,
-    /// Heights and their bit rates; never above the source's (1080:5000k to 240:400k).
+    /// Heights and their bit rates; never above the source's (1080:4500k to 240:350k).
     #[serde(deserialize_with = "steps")]
     pub ladder: Vec<Step>,
     /// How far ahead of its players video is encoded (60s).

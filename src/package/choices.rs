@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::config::{self, Copied, Encoder, Preset, Step};
+use crate::config::{self, Copied, Preset, Step};
 
 /// The settings that change a package: it is another one where they differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -25,14 +25,15 @@ pub struct Choices {
     pub ladder: Vec<Step>,
 }
 
-impl From<&config::Packager> for Choices {
-    fn from(packager: &config::Packager) -> Self {
+impl Choices {
+    /// Those of `packager`, with the encoder that was found to work.
+    pub fn new(packager: &config::Packager, encoder: Encoder) -> Self {
         Self {
             bitrate: packager.bitrate,
             segment: packager.segment,
             copy: packager.copy.clone(),
             copy_bitrate: packager.copy_bitrate,
-            encoder: packager.video.encoder,
+            encoder,
             preset: packager.video.preset,
             ladder: packager.video.ladder.clone(),
         }
@@ -41,6 +42,33 @@ impl From<&config::Packager> for Choices {
 
 impl Default for Choices {
     fn default() -> Self {
-        (&config::Packager::default()).into()
+        Self::new(&config::Packager::default(), Encoder::default())
+    }
+}
+
+/// What encodes H.264, by ffmpeg's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoder {
+    /// x264, on the processor.
+    #[default]
+    Libx264,
+    /// NVIDIA's.
+    H264Nvenc,
+    /// VA-API's, on the first render node.
+    H264Vaapi,
+    /// Intel's Quick Sync.
+    H264Qsv,
+}
+
+impl Encoder {
+    /// ffmpeg's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Libx264 => "libx264",
+            Self::H264Nvenc => "h264_nvenc",
+            Self::H264Vaapi => "h264_vaapi",
+            Self::H264Qsv => "h264_qsv",
+        }
     }
 }

@@ -3,9 +3,13 @@
 pub mod audio;
 pub mod video;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use crate::source::probe::Container;
+use super::choices::Encoder;
+use crate::{config, ffmpeg::Ffmpeg, source::probe::Container};
+
+/// How long an encoder may take to encode a few frames before it counts as not working.
+const TRIAL: Duration = Duration::from_secs(10);
 
 /// Where ffmpeg reads the source from. Never an address, never a name that the outside chose.
 #[derive(Clone, Debug)]
@@ -57,4 +61,35 @@ impl Arguments {
     pub fn pair(&mut self, name: &str, value: impl Into<String>) {
         self.0.extend([name.to_owned(), value.into()]);
     }
+}
+
+/// What encodes video on this machine: what `wanted` says if it works, x264 if not. For `auto`, graphics cards come first.
+pub async fn choose(ffmpeg: &Ffmpeg, wanted: config::Encoder) -> Encoder {
+    let candidates: &[Encoder] = match wanted {
+        config::Encoder::Auto => &[Encoder::H264Nvenc, Encoder::H264Vaapi, Encoder::H264Qsv],
+        config::Encoder::X264 => &[],
+        config::Encoder::Nvenc => &[Encoder::H264Nvenc],
+        config::Encoder::Vaapi => &[Encoder::H264Vaapi],
+        config::Encoder::Qsv => &[Encoder::H264Qsv],
+    };
+    for &encoder in candidates {
+        if video::has_device(encoder) && works(ffmpeg, encoder).await {
+            tracing::info!(encoder = encoder.name(), "video is encoded by a graphics card");
+            return encoder;
+        }
+    }
+    if !candidates.is_empty() && wanted != config::Encoder::Auto {
+        tracing::warn!("packager.video.encoder: {wanted} does not work here; libx264 is used");
+    }
+    Encoder::Libx264
+}
+
+/// Whether ffmpeg gets through a trial of it.
+async fn works(ffmpeg: &Ffmpeg, encoder: Encoder) -> bool {
+    let trial = async {
+        let process = ffmpeg.spawn(video::trial(encoder), false, TRIAL.as_secs()).await;
+        process.ok()?.wait().await.ok()
+    };
+    let exit = tokio::time::timeout(TRIAL, trial).await;
+    exit.ok().flatten().is_some_and(|exit| exit.status.success())
 }

@@ -2,9 +2,10 @@
 //!
 //! A rung is never larger than the source, never asks for more bits than it has, and no two rungs are about the same.
 
-use serde::{Deserialize, Serialize};
-
-use crate::source::probe::media::{FrameRate, Video};
+use crate::{
+    config::Step,
+    source::probe::media::{FrameRate, Video},
+};
 
 /// The share of the source's bit rate, in percent, that encoding anew may take: above that it brings nothing.
 const SHARE: u64 = 80;
@@ -32,23 +33,8 @@ const RATES: [(u32, u32); 18] = [
 /// The largest numerator and denominator of a rate that is taken as it is.
 const LARGEST: u32 = 1 << 20;
 
-/// A step of the ladder as it is configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
-    /// Pixels of the shorter side.
-    pub height: u32,
-    /// Bits a second at up to 30 frames a second.
-    pub bitrate: u32,
-}
-
-/// The steps unless others are configured: what x264's `veryfast` needs at these sizes.
-pub const STEPS: [Step; 5] = [
-    Step { height: 1080, bitrate: 4_500_000 },
-    Step { height: 720, bitrate: 2_500_000 },
-    Step { height: 480, bitrate: 1_200_000 },
-    Step { height: 360, bitrate: 700_000 },
-    Step { height: 240, bitrate: 350_000 },
-];
+/// What a source gets that is smaller than every step, where there is none.
+const SMALLEST: Step = Step { height: 240, bitrate: 350_000 };
 
 /// The size and bit rate of one rung.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +87,7 @@ pub fn rungs(video: &Video, steps: &[Step]) -> Vec<Size> {
 
 /// The step of a source that is smaller than all of them: the smallest one's bits for each pixel.
 fn own(short: u32, steps: &[Step]) -> Step {
-    let smallest = steps.first().copied().unwrap_or(STEPS[STEPS.len() - 1]);
+    let smallest = steps.first().copied().unwrap_or(SMALLEST);
     let square = |side: u32| u64::from(side) * u64::from(side);
     let bitrate =
         u64::from(smallest.bitrate) * square(short) / square(smallest.height.max(1)).max(1);

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     AUDIO, Lease, Package, Part, RETRY,
     captions::Captions,
-    choices::Choices,
+    choices::{Choices, Encoder},
+    encoder,
     extras::Extras,
     file::{File, Kind, Track},
     lock,
@@ -40,9 +41,6 @@ use crate::{
 
 /// For how long a head waits for a listener before it ends.
 const IDLE: Duration = Duration::from_secs(30);
-
-/// Threads of one video encoder: more of them bring less and less, and take memory each.
-const MOST_THREADS: usize = 4;
 
 /// For how long the end of the process waits for its heads' processes.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -83,12 +81,12 @@ pub struct Packager {
 }
 
 impl Packager {
-    /// A packager that keeps its packages in `store`.
+    /// A packager that keeps its packages in `store`. Video is encoded by what [`encoder::choose`] has found to work.
     pub fn new(
         settings: &config::Settings,
         store: Store,
         sources: Arc<Sources>,
-        ffmpeg: Ffmpeg,
+        (ffmpeg, encoder): (Ffmpeg, Encoder),
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let memory = settings.cache.memory;
@@ -117,12 +115,12 @@ impl Packager {
             packages: Mutex::default(),
             full: AtomicBool::new(false),
             room: killsize.enabled.then(|| Room::new(killsize.packages)),
-            choices: packager.into(),
+            choices: Choices::new(packager, encoder),
             container: packager.container,
             name: settings.captions.name.clone(),
             language: settings.captions.language.clone(),
             ahead: packager.video.ahead,
-            threads: packager.workers.clamp(1, MOST_THREADS),
+            threads: encoder::video::threads(packager.workers, packager.memory),
             stall: packager.stall,
             idle: IDLE,
             wait: Mutex::new(settings.limits.segment_wait),

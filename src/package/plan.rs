@@ -6,10 +6,10 @@ use super::{
     audio::Audio,
     choices::Choices,
     file::{Kind, Track},
-    fmp4, ladder,
+    fmp4,
     storyboard::Storyboard,
     table::SegmentTable,
-    video::{self, Rung},
+    video::Rung,
 };
 use crate::{
     error::{Code, Error, Result},
@@ -48,7 +48,7 @@ impl Plan {
             let size = (video.width, video.height);
             Storyboard::new(media.container, video.index, size, video.length)
         });
-        let plan = Self { pipe: media.pipe, audio, video: rungs(media, choices), storyboard };
+        let plan = Self { pipe: media.pipe, audio, video: Rung::all(media, choices), storyboard };
         if plan.audio.is_empty() && plan.video.is_empty() {
             let text = "the media has nothing in it that can be played";
             return Err(Error::new(Code::UnsupportedMedia, text));
@@ -104,19 +104,6 @@ impl Plan {
     pub fn estimate(&self) -> u64 {
         16 * 1024 + self.audio.first().map_or(0, Audio::estimate)
     }
-}
-
-fn rungs(media: &Media, choices: &Choices) -> Vec<Rung> {
-    let steps = choices
-        .ladder
-        .iter()
-        .map(|step| ladder::Step { height: step.height, bitrate: step.bitrate });
-    let own = video::Choices {
-        steps: steps.collect(),
-        segment: choices.segment,
-        ..video::Choices::default()
-    };
-    Rung::all(media, &own)
 }
 
 /// Audio renditions of one package.

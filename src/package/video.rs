@@ -2,19 +2,21 @@
 //!
 //! To have at hand: RFC 8216 section 4.3.4.2 (the attributes of a variant stream).
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
     avc::{Demand, Level},
+    choices::{Choices, Encoder},
     fmp4,
-    ladder::{self, STEPS, Size, Step},
+    ladder::{self, Size},
     table::SegmentTable,
 };
-use crate::source::probe::{
-    Container,
-    media::{FrameRate, Media, Video},
+use crate::{
+    config::Preset,
+    source::probe::{
+        Container,
+        media::{FrameRate, Media, Video},
+    },
 };
 
 /// Percent of the average bit rate that the encoder may take for longer than its buffer lasts.
@@ -29,90 +31,6 @@ const BUFFER: u64 = 60;
 
 /// The most frames of a rendition, a week of 60 a second: what a damaged header promises must not fill the memory.
 const MOST_FRAMES: u64 = 7 * 24 * 3600 * 60;
-
-/// The settings that change a video rendition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Choices {
-    /// The steps of the ladder.
-    pub steps: Vec<Step>,
-    /// What encodes.
-    pub encoder: Encoder,
-    /// How hard x264 tries.
-    pub preset: Preset,
-    /// Length of a segment after the first three.
-    pub segment: Duration,
-}
-
-impl Default for Choices {
-    fn default() -> Self {
-        Self {
-            steps: STEPS.to_vec(),
-            encoder: Encoder::default(),
-            preset: Preset::default(),
-            segment: Duration::from_secs(5),
-        }
-    }
-}
-
-/// What encodes H.264, by ffmpeg's name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Encoder {
-    /// x264, on the processor.
-    #[default]
-    Libx264,
-    /// NVIDIA's.
-    H264Nvenc,
-    /// VA-API's, on the first render node.
-    H264Vaapi,
-    /// Intel's Quick Sync.
-    H264Qsv,
-}
-
-impl Encoder {
-    /// ffmpeg's name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Libx264 => "libx264",
-            Self::H264Nvenc => "h264_nvenc",
-            Self::H264Vaapi => "h264_vaapi",
-            Self::H264Qsv => "h264_qsv",
-        }
-    }
-}
-
-/// x264's presets that keep up with players; the slower ones refer to more pictures than a [`Level`] is chosen for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preset {
-    /// The fastest.
-    Ultrafast,
-    /// Between its neighbours.
-    Superfast,
-    /// About five times as fast as `medium`.
-    #[default]
-    Veryfast,
-    /// Between its neighbours.
-    Faster,
-    /// Between its neighbours.
-    Fast,
-    /// x264's own choice.
-    Medium,
-}
-
-impl Preset {
-    /// x264's name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ultrafast => "ultrafast",
-            Self::Superfast => "superfast",
-            Self::Veryfast => "veryfast",
-            Self::Faster => "faster",
-            Self::Fast => "fast",
-            Self::Medium => "medium",
-        }
-    }
-}
 
 /// One video rendition: encoded to H.264 of High profile, of a constant frame rate, 8 bits and 4:2:0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,7 +83,7 @@ impl Rung {
             bitrate: size.bitrate,
             table: table.clone(),
         };
-        ladder::rungs(video, &choices.steps).into_iter().map(rung).collect()
+        ladder::rungs(video, &choices.ladder).into_iter().map(rung).collect()
     }
 
     /// Bits a second that are never exceeded for longer than the buffer lasts.

@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    config::{Preset, Step},
     package::{
+        choices::Choices,
         encoder::{Input, video::Order},
-        ladder::Step,
-        video::{Choices, Preset},
     },
     source::probe::{
         Container,
@@ -98,9 +98,9 @@ impl Source {
     }
 
     fn rungs(&self, steps: &[(u32, u32)]) -> Vec<Rung> {
-        let steps = steps.iter().map(|&(height, bitrate)| Step { height, bitrate }).collect();
+        let ladder = steps.iter().map(|&(height, bitrate)| Step { height, bitrate }).collect();
         let segment = Duration::from_secs(4);
-        Rung::all(&self.media, &Choices { steps, segment, ..Choices::default() })
+        Rung::all(&self.media, &Choices { ladder, segment, ..Choices::default() })
     }
 
     fn rung(&self) -> Rung {

@@ -4,11 +4,11 @@
 //! `fps` filter works on the source's own times, which begin at 0 with its earliest track, and only then are frames left out
 //! by number: its rounding is the same whatever came before. Keyframes are asked for by number too.
 
-use std::fmt::Write;
+use std::{fmt::Write, path::Path};
 
 use super::{Arguments, Input};
 use crate::{
-    package::video::{Encoder, Rung},
+    package::{choices::Encoder, video::Rung},
     source::probe::Container,
 };
 
@@ -24,6 +24,9 @@ const LONG_LEAD: f64 = 12.0;
 
 /// Where VA-API finds its device.
 const RENDER_NODE: &str = "/dev/dri/renderD128";
+
+/// Where NVIDIA's driver is spoken to.
+const NVIDIA: &str = "/dev/nvidiactl";
 
 /// Address space for each thread of [`Order::threads`]. Measured for sources of 3840x2160 in 10 bits and rungs up to 1080
 /// lines: 879 MB with two threads; in 1 GiB three find what they need and four do not.
@@ -133,7 +136,7 @@ impl Order<'_> {
         args.pair("-c:v", rung.encoder.name());
         match rung.encoder {
             Encoder::Libx264 => {
-                args.pair("-preset", rung.preset.name());
+                args.pair("-preset", rung.preset.as_str());
                 args.pair("-threads", threads);
                 // Captions in frames that are repeated would be repeated too.
                 args.words("-a53cc 0");
@@ -179,6 +182,15 @@ impl Order<'_> {
             };
         }
         expression
+    }
+}
+
+/// Whether the device file is there without which `encoder` need not be tried: a trial takes a tenth of a second.
+pub fn has_device(encoder: Encoder) -> bool {
+    match encoder {
+        Encoder::Libx264 => true,
+        Encoder::H264Nvenc => Path::new(NVIDIA).exists(),
+        Encoder::H264Vaapi | Encoder::H264Qsv => Path::new(RENDER_NODE).exists(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     package::{
         Lease,
         captions::Captions,
-        choices::Choices,
+        choices::{Choices, Encoder},
         plan::Plan,
         playlist::Query,
         store::Store,
@@ -60,10 +60,15 @@ impl House {
         let sources = sources.unwrap();
         let (source, pin) = sources.local(&path, None).await.unwrap();
 
-        let plan = Plan::new(&source.media, &Choices::from(&settings.packager)).unwrap();
+        let plan = Plan::new(&source.media, &Choices::default()).unwrap();
         let storyboard = plan.storyboard.clone().unwrap();
-        let packager =
-            Packager::new(&settings, Store::new(dir.path()), sources, ffmpeg, metrics.clone());
+        let packager = Packager::new(
+            &settings,
+            Store::new(dir.path()),
+            sources,
+            (ffmpeg, Encoder::default()),
+            metrics.clone(),
+        );
         // Without renditions no heads work beside what is tried here.
         let package = Arc::new(Package::new(Key::of(&[b"video"]), plan, source, Vec::new()));
         *lock(&package.pin) = Some(pin);

@@ -21,7 +21,10 @@ fn video(width: u32, height: u32, rate: (u32, u32), bitrate: u64) -> Video {
 }
 
 fn sizes(video: &Video) -> Vec<(u32, u32, u32)> {
-    rungs(video, &STEPS).iter().map(|rung| (rung.width, rung.height, rung.bitrate)).collect()
+    rungs(video, &crate::config::Video::default().ladder)
+        .iter()
+        .map(|rung| (rung.width, rung.height, rung.bitrate))
+        .collect()
 }
 
 #[test]

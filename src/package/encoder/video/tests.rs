@@ -1,10 +1,7 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::*;
-use crate::{
-    package::{table::SegmentTable, video::Preset},
-    source::probe::media::FrameRate,
-};
+use crate::{config::Preset, package::table::SegmentTable, source::probe::media::FrameRate};
 
 fn rung(frames: u64, rate: (u32, u32)) -> Rung {
     let rate = FrameRate { numerator: rate.0, denominator: rate.1 };
