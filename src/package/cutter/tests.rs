@@ -156,9 +156,9 @@ fn show(init: &Bytes, segments: &[&Bytes]) -> Vec<Shown> {
     let output = probe.arg(&path).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     let text = String::from_utf8(output.stdout).unwrap();
-    let mut args = words("-nostdin -v warning -copyts -i");
+    let mut args = words("-nostdin -v error -copyts -i");
     args.push(path.display().to_string());
-    args.extend(words("-fps_mode passthrough -b:v 1M -f rawvideo -vf"));
+    args.extend(words("-fps_mode passthrough -f rawvideo -vf"));
     args.push(format!("scale={BARS}:1:flags=area,format=gray"));
     args.push("pipe:1".into());
     let bars = ffmpeg(&args);
