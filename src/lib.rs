@@ -14,11 +14,13 @@
 
 pub mod access;
 pub mod broker;
+pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod disk;
 pub mod error;
 pub mod ffmpeg;
+pub mod library;
 pub mod metrics;
 pub mod package;
 pub mod server;

@@ -6,10 +6,12 @@ use super::token::keys;
 use crate::{
     access::Access,
     broker::Broker,
+    catalogue::Catalogue,
     config::Settings,
     disk::{Directory, Room},
     error::Result,
     ffmpeg::Ffmpeg,
+    library::Library,
     metrics::Metrics,
     package::{
         Packager,
@@ -71,8 +73,15 @@ impl House {
             room: cache.killsize.enabled.then(|| Room::new(cache.killsize.tempdir)),
         };
         let files = Cache::new(bounds, metrics.clone());
-        let sources =
-            Sources::new(settings, files, ffmpeg.clone(), metrics.clone(), Captions::check)?;
+        let library = Arc::new(Library::new(&settings.library.dirs));
+        let sources = Sources::new(
+            settings,
+            library.clone(),
+            files,
+            ffmpeg.clone(),
+            metrics.clone(),
+            Captions::check,
+        )?;
         let store = Store::new(packages.path());
         let packager = Packager::new(settings, store, sources.clone(), ffmpeg, metrics.clone());
         let streams = Arc::new(Streams::new(state, metrics.clone()));
@@ -98,8 +107,15 @@ impl House {
         );
         watchdog.look_first();
         packager.resume();
-        let broker =
-            Broker::new(access.clone(), sources, packager.clone(), streams.clone(), cache.expiry);
+        let catalogue = Catalogue::new(library);
+        let broker = Broker::new(
+            access.clone(),
+            sources,
+            catalogue,
+            packager.clone(),
+            streams.clone(),
+            cache.expiry,
+        );
         let held = vec![sources_dir, temp, packages, state_dir];
         Ok((Self { broker, access, streams, packager, metrics, _held: held }, watchdog))
     }

@@ -199,6 +199,7 @@ impl<'a> Head<'a> {
     /// Writes the segment; false when somebody else has.
     async fn keep(&self, segment: Hot) -> Result<bool> {
         let rendition = &self.package.audio;
+        self.package.refuse_change()?;
         if !rendition.claim(self.n) {
             return Ok(false);
         }

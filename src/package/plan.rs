@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Counts up whenever the same source and settings would give another package: other bytes, other cuts.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Sampling rates that AAC players know; anything else is resampled.
 const RATES: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];

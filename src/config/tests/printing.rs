@@ -31,6 +31,7 @@ upstream:
   wait: 20s
   redirects: 2
   headers: {Authorization: "Bearer hunter2", X-Number: 42}
+library: {dirs: [/usr], watch: true, prewarm: true, settle: 3s}
 captions: {required: yes, name: Norsk, language: no, max_size: 3MB}
 packager: {workers: 3, queue: 4, bitrate: 96001, segment: 6s, container: ts, ffmpeg: /opt/ffmpeg, memory: 2GiB, stall: 5s}
 token: {secret: hunter2-token-secret}
