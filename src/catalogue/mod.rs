@@ -1,9 +1,13 @@
 //! What of the library can be played: listed page by page, with kind and length.
 //!
 //! A listing never waits for long: what was not looked into before, and is not told within a moment, is listed by its name
-//! and looked into behind the reply, so that the next listing knows it.
+//! and looked into behind the reply, so that the next listing knows it. [`watch`] notices what comes, changes and goes,
+//! [`ahead`] packages it before anybody asks.
 
+pub mod ahead;
+mod index;
 pub mod kind;
+pub mod watch;
 
 use std::{
     cmp::Ordering,
@@ -24,7 +28,7 @@ use tokio::{
 use self::kind::{Kind, Told, tell};
 use crate::{
     error::{Code, Error, Result},
-    library::{Found, Library, Path, Stamp},
+    library::{Child, Found, Library, Path, Stamp},
 };
 
 /// Entries of one page.
@@ -76,7 +80,7 @@ pub struct Page {
 /// The library, as backends see it.
 pub struct Catalogue {
     library: Arc<Library>,
-    known: moka::future::Cache<(Path, Stamp), Told>,
+    known: moka::sync::Cache<(Path, Stamp), Told>,
     looks: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
@@ -97,7 +101,7 @@ impl Name {
 impl Catalogue {
     /// The catalogue of this library.
     pub fn new(library: Arc<Library>) -> Arc<Self> {
-        let known = moka::future::Cache::new(KNOWN);
+        let known = moka::sync::Cache::new(KNOWN);
         let (looks, waiting) = (Arc::new(Semaphore::new(LOOKS)), AtomicUsize::new(0));
         Arc::new(Self { library, known, looks, waiting })
     }
@@ -134,8 +138,8 @@ impl Catalogue {
     }
 
     /// Forgets what a file was.
-    pub async fn forget(&self, path: &Path, stamp: Stamp) {
-        self.known.invalidate(&(path.clone(), stamp)).await;
+    pub fn forget(&self, path: Path, stamp: Stamp) {
+        self.known.invalidate(&(path, stamp));
     }
 
     /// The names in a folder that can be media, in order, beginning behind `after`.
@@ -147,9 +151,8 @@ impl Catalogue {
                 None => library.tops().map(|path| named(path, true)).collect(),
                 Some(folder) => {
                     let listed = library.list(folder).map_err(|e| unlisted(folder, &e))?;
-                    let path = |(name, is_folder): (String, bool)| {
-                        Some(named(folder.join(&name).ok()?, is_folder))
-                    };
+                    let path =
+                        |child: Child| Some(named(folder.join(&child.name).ok()?, child.is_folder));
                     listed.into_iter().filter_map(path).collect()
                 }
             };
@@ -175,7 +178,7 @@ impl Catalogue {
         for (path, found) in found {
             let look = match found {
                 Found::Folder(_) => None,
-                Found::File(stamp) => Some(self.look(&path, stamp).await),
+                Found::File(stamp) => Some(self.look(&path, stamp)),
             };
             looks.push((path, found, look));
         }
@@ -194,9 +197,9 @@ impl Catalogue {
     }
 
     /// What is known of a file, or the look that has begun.
-    async fn look(self: &Arc<Self>, path: &Path, stamp: Stamp) -> Look {
+    fn look(self: &Arc<Self>, path: &Path, stamp: Stamp) -> Look {
         let key = (path.clone(), stamp);
-        if let Some(told) = self.known.get(&key).await {
+        if let Some(told) = self.known.get(&key) {
             return Look::Known(told);
         }
         if self.waiting.fetch_add(1, Relaxed) >= WAITING {
@@ -205,18 +208,22 @@ impl Catalogue {
         }
         let own = self.clone();
         Look::Begun(tokio::spawn(async move {
-            let look = own.look_into(&key.0);
-            let told = own.known.optionally_get_with(key.clone(), look).await;
+            let told = own.look_into(key).await;
             own.waiting.fetch_sub(1, Relaxed);
             told
         }))
     }
 
-    async fn look_into(&self, path: &Path) -> Option<Told> {
+    async fn look_into(&self, key: (Path, Stamp)) -> Option<Told> {
         let turn = self.looks.clone().acquire_owned().await.ok()?;
-        let (library, path) = (self.library.clone(), path.clone());
-        // The turn is over when the file was read, whoever waits for it.
-        blocking(move || (tell(&library, &path), drop(turn)).0).await.ok()?
+        let (library, known) = (self.library.clone(), self.known.clone());
+        let look = move || {
+            let told = known.optionally_get_with_by_ref(&key, || tell(&library, &key.0));
+            // The turn is over when the file was read, whoever still waits for it.
+            drop(turn);
+            told
+        };
+        blocking(look).await.ok()?
     }
 }
 

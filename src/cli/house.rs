@@ -6,10 +6,14 @@ use super::token::keys;
 use crate::{
     access::Access,
     broker::Broker,
-    catalogue::Catalogue,
+    catalogue::{
+        Catalogue,
+        ahead::{self, Queue},
+        watch::Watch,
+    },
     config::Settings,
     disk::{Directory, Room},
-    error::Result,
+    error::{Error, Result},
     ffmpeg::Ffmpeg,
     library::Library,
     metrics::Metrics,
@@ -40,6 +44,7 @@ pub struct House {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     _held: Vec<Directory>,
+    _watch: Option<Watch>,
 }
 
 impl House {
@@ -108,6 +113,7 @@ impl House {
         watchdog.look_first();
         packager.resume();
         let catalogue = Catalogue::new(library);
+        let watch = watch(settings, &catalogue, &sources, &packager, &metrics)?;
         let broker = Broker::new(
             access.clone(),
             sources,
@@ -117,8 +123,31 @@ impl House {
             cache.expiry,
         );
         let held = vec![sources_dir, temp, packages, state_dir];
-        Ok((Self { broker, access, streams, packager, metrics, _held: held }, watchdog))
+        Ok((
+            Self { broker, access, streams, packager, metrics, _held: held, _watch: watch },
+            watchdog,
+        ))
     }
+}
+
+/// Begins to watch the library and to package it ahead, as far as that is wanted.
+fn watch(
+    settings: &Settings,
+    catalogue: &Arc<Catalogue>,
+    sources: &Arc<Sources>,
+    packager: &Arc<Packager>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Watch>> {
+    let library = &settings.library;
+    if catalogue.library().is_empty() || !(library.watch || library.prewarm) {
+        return Ok(None);
+    }
+    let queue = library.prewarm.then(Arc::<Queue>::default);
+    if let Some(queue) = queue.clone() {
+        tokio::spawn(ahead::run(queue, sources.clone(), packager.clone()));
+    }
+    let watch = Watch::start(library, catalogue.clone(), queue, metrics.clone());
+    watch.map(Some).map_err(|e| Error::io("starting a thread", &e))
 }
 
 fn path(directory: &Directory) -> std::path::PathBuf {

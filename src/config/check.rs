@@ -1,6 +1,7 @@
 //! What is refused: values out of range, and what cannot be.
 
 use std::{
+    borrow::Cow,
     ops::RangeInclusive,
     path::{Component, Path, PathBuf},
     time::Duration,
@@ -224,26 +225,27 @@ fn directories(settings: &Settings) -> Result<(), Fault> {
 
 /// Directories that can be listed now, each with a name of its own.
 fn library(settings: &Settings) -> Result<(), Fault> {
-    let fault = |dir: &Path, what: &str| Fault::new("library.dirs", format!("{dir:?} {what}"));
-    let mut names: Vec<(&str, &Path)> = Vec::new();
+    let mut names: Vec<(&str, Cow<'_, str>)> = Vec::new();
     for dir in &settings.library.dirs {
+        let shown = dir.to_string_lossy();
+        let fault = |what: &str| Fault::new("library.dirs", format!("{shown:?} {what}"));
         let name = dir.file_name().and_then(|name| name.to_str());
         let name = name.filter(|name| !name.starts_with('.') && !name.contains(char::is_control));
         let Some(name) = name else {
             let what = "has no name to list it by; its last part must be one that is not hidden";
-            return Err(fault(dir, what));
+            return Err(fault(what));
         };
         if let Some((_, other)) = names.iter().find(|(taken, _)| *taken == name) {
             let what = format!(
                 "has the same last part as {other:?}; each is listed by it, so they must differ"
             );
-            return Err(fault(dir, &what));
+            return Err(fault(&what));
         }
         if let Err(error) = std::fs::read_dir(dir) {
             let what = format!("cannot be read ({error}); it must be a directory that exists");
-            return Err(fault(dir, &what));
+            return Err(fault(&what));
         }
-        names.push((name, dir));
+        names.push((name, shown));
     }
     Ok(())
 }

@@ -73,6 +73,17 @@ pub enum Found {
     File(Stamp),
 }
 
+/// Something in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Child {
+    /// Its name there.
+    pub name: String,
+    /// Whether it is a folder; else it is a file.
+    pub is_folder: bool,
+    /// Whether it lies somewhere else in its directory, and this is a link to it.
+    pub is_link: bool,
+}
+
 /// The directories of `library.dirs`.
 #[derive(Debug, Default)]
 pub struct Library {
@@ -157,14 +168,14 @@ impl Library {
         }
     }
 
-    /// The names in a folder, in no order, and whether each is a folder. Left out is what is hidden, what has a name that no
+    /// What is in a folder, in no order. Left out is what is hidden, what has a name that no
     /// [`Path`] can have, links that lead outside, and what is neither file nor folder.
     ///
     /// # Errors
     /// As [`Library::open`].
-    pub fn list(&self, folder: &Path) -> io::Result<Vec<(String, bool)>> {
+    pub fn list(&self, folder: &Path) -> io::Result<Vec<Child>> {
         let (root, rest) = self.root(folder)?;
-        let mut names = Vec::new();
+        let mut children = Vec::new();
         for entry in root.beneath(rest, |dir, rest| dir.read_dir(rest))? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
@@ -173,13 +184,15 @@ impl Library {
                 continue;
             }
             let kind = entry.file_type()?;
-            let is_folder = match kind.is_symlink() {
-                true => self.look(&path).ok().map(|found| matches!(found, Found::Folder(_))),
-                false => (kind.is_dir() || kind.is_file()).then_some(kind.is_dir()),
+            let is_link = kind.is_symlink();
+            let is_folder = if is_link {
+                self.look(&path).ok().map(|found| matches!(found, Found::Folder(_)))
+            } else {
+                (kind.is_dir() || kind.is_file()).then_some(kind.is_dir())
             };
-            names.extend(is_folder.map(|is_folder| (name, is_folder)));
+            children.extend(is_folder.map(|is_folder| Child { name, is_folder, is_link }));
         }
-        Ok(names)
+        Ok(children)
     }
 
     fn root<'a>(&self, path: &'a Path) -> io::Result<(&Root, &'a str)> {

@@ -65,15 +65,21 @@ impl Path {
         self.0.split('/').any(|part| part.starts_with('.'))
     }
 
+    /// Whether it is `folder`, or something in it.
+    pub fn is_below(&self, folder: &Self) -> bool {
+        let rest = self.0.strip_prefix(&folder.0);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// The path of something in this folder.
     ///
     /// # Errors
     /// [`Code::BadPath`] when `name` is not one part.
     pub fn join(&self, name: &str) -> Result<Self> {
-        match wrong_part(name).is_some() || name.contains('/') {
-            true => Err(Error::new(Code::BadPath, "the name cannot be part of a path")),
-            false => Self::parse(&format!("{self}/{name}")),
+        if wrong_part(name).is_some() || name.contains('/') {
+            return Err(Error::new(Code::BadPath, "the name cannot be part of a path"));
         }
+        Self::parse(&format!("{self}/{name}"))
     }
 
     /// The file beside this one that has the same name but for what stands behind its last dot.

@@ -5,6 +5,7 @@
 //! it; [`playlist`] and [`captions`] are rendered when they are asked for. [`file`] is the grammar of their names.
 
 pub mod adts;
+mod ahead;
 pub mod captions;
 mod control;
 mod encoder;

@@ -1,0 +1,58 @@
+//! Packages that nobody has asked for yet: they come after everybody else, and make nobody wait.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use super::{Lease, Package, Packager, RETRY, plan::Plan};
+use crate::{
+    error::{Error, Result},
+    source::{Source, cache::Pin},
+};
+
+/// The share of `cache.killsize.static` up to which packages are made ahead. Players have the rest, up to
+/// [`PRESSURE`](super::PRESSURE), and what was made ahead may be evicted for them.
+const SHARE: f64 = 0.5;
+
+impl Packager {
+    /// The package of `source`, found or begun, and gone on with when no worker has anything else to do. Evicts nothing.
+    ///
+    /// # Errors
+    /// [`Code::Busy`](crate::error::Code::Busy) while workers are busy or the disk is half full;
+    /// [`Code::UnsupportedMedia`](crate::error::Code::UnsupportedMedia).
+    pub async fn prewarm(&self, source: Arc<Source>, pin: Option<Pin>) -> Result<Lease> {
+        let is_new = !self.packages().contains_key(&self.key(&source));
+        if is_new {
+            self.refuse_ahead(&source)?;
+        }
+        let lease = self.find_or_begin(source, pin)?;
+        if !lease.package().is_complete() {
+            self.workers.prewarm(lease.package());
+        }
+        self.create(lease.package()).await?;
+        Ok(lease)
+    }
+
+    fn refuse_ahead(&self, source: &Source) -> Result<()> {
+        if self.is_full() || !self.workers.is_idle() {
+            return Err(Error::busy("others need the disk or the workers", RETRY));
+        }
+        let estimate = Plan::new(&source.facts, self.choices)?.estimate();
+        let fits = self.room.as_ref().is_none_or(|room| room.reserve(estimate, SHARE).is_some());
+        if fits { Ok(()) } else { Err(Error::busy("the disk is needed for players", RETRY)) }
+    }
+
+    /// Waits until all of a package is made, or until something is found to be wrong with it; says whether it is the first.
+    pub async fn finished(&self, package: &Arc<Package>) -> bool {
+        loop {
+            let mut changed = std::pin::pin!(package.audio.changed());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            if package.complete.load(Relaxed) || package.audio.is_complete() {
+                return true;
+            }
+            if package.audio.first_gap().is_none() && package.audio.heads() == 0 {
+                return false;
+            }
+            changed.await;
+        }
+    }
+}
