@@ -15,8 +15,11 @@ use crate::{
     source::{Sources, Wanted},
 };
 
-/// How long workers or a disk that are needed otherwise are left alone, at first and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
+/// How often workers that are busy are looked at.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// How long a disk that is needed otherwise is left alone, at first and at most.
+const FULL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(5));
 
 /// Files to be packaged ahead, each once, in the order of their paths.
 #[derive(Debug, Default)]
@@ -32,7 +35,8 @@ impl Queue {
         self.pushed.notify_one();
     }
 
-    async fn next(&self) -> Path {
+    /// The next file, once there is one; it is in the queue no more.
+    pub async fn next(&self) -> Path {
         loop {
             let first = self.paths.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
             match first {
@@ -47,15 +51,18 @@ impl Queue {
 pub async fn run(queue: Arc<Queue>, sources: Arc<Sources>, packager: Arc<Packager>) {
     loop {
         let path = queue.next().await;
-        let mut pause = PAUSE.0;
+        let mut pause = FULL.0;
         loop {
+            while !packager.is_idle() {
+                sleep(BUSY).await;
+            }
             match prepare(&path, &sources, &packager).await {
                 Ok(true) => tracing::info!(file = %path, "a file was packaged ahead"),
                 Ok(false) => tracing::info!(file = %path, "a file could not be packaged ahead"),
                 Err(error) if error.code() == Code::Busy => {
                     tracing::debug!(file = %path, %error, "packaging ahead waits");
                     sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE.1);
+                    pause = (pause * 2).min(FULL.1);
                     continue;
                 }
                 Err(error) => {

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path as Place, PathBuf},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
@@ -20,10 +20,13 @@ use super::{
     ahead::Queue,
     index::{Change, Index},
 };
-use crate::{config, metrics::Metrics};
+use crate::{config, library::Path, metrics::Metrics};
 
 /// How often everything is looked at where inotify does not work.
 const SCAN: Duration = Duration::from_secs(10);
+
+/// How many times longer than a look at everything the pause after it is at least.
+const SPARING: u32 = 20;
 
 /// Hints that wait for the thread; the kernel holds back the next ones.
 const HINTS: usize = 1024;
@@ -65,14 +68,15 @@ impl Watch {
         let room = Room { catalogue, ahead, metrics, settle };
         std::thread::Builder::new().name("library".into()).spawn(move || {
             // First the eyes, then the look: nothing comes in between.
-            let eyes = watch.then(|| eyes(&room, own));
+            let places: Vec<_> = room.catalogue.library().places().collect();
+            let eyes = watch.then(|| eyes(&places, own));
             let index = room.look();
             match eyes {
                 None => {}
-                Some(Ok(_eyes)) => room.watch(index, &hints, None),
+                Some(Ok(_eyes)) => room.watch(index, &places, &hints, None),
                 Some(Err(error)) => {
                     blind(&error.to_string());
-                    room.watch(index, &hints, Some(SCAN));
+                    room.watch(index, &places, &hints, Some(SCAN));
                 }
             }
         })?;
@@ -99,17 +103,23 @@ impl Room {
     }
 
     /// Follows hints, and looks at everything each `scan` if there is one.
-    fn watch(&self, mut index: Index, hints: &Receiver<Hint>, mut scan: Option<Duration>) {
+    fn watch(
+        &self,
+        mut index: Index,
+        places: &[(Path, PathBuf)],
+        hints: &Receiver<Hint>,
+        mut scan: Option<Duration>,
+    ) {
         let library = self.catalogue.library();
         let tick = (self.settle / 4).clamp(Duration::from_millis(5), Duration::from_secs(1));
         let (mut scanned, mut settled) = (Instant::now(), Instant::now());
         loop {
-            let wait = if index.is_moving() { tick } else { SCAN };
+            let wait = if index.is_moving() { tick } else { scan.unwrap_or(SCAN) };
             let hint = hints.recv_timeout(wait);
             let now = Instant::now();
             match hint {
                 Ok(Hint::Place(place)) => {
-                    for path in library.paths_of(&place) {
+                    for path in paths_of(&place, places) {
                         index.notice(library, &path, now);
                     }
                 }
@@ -121,9 +131,13 @@ impl Room {
                 Ok(Hint::Blind(_)) | Err(RecvTimeoutError::Timeout) => {}
                 Ok(Hint::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
-            if scan.is_some_and(|scan| now - scanned >= scan) {
+            if let Some(pause) = scan
+                && now - scanned >= pause
+            {
                 index.rescan(library, now);
                 scanned = Instant::now();
+                // A large library on a slow disk is not to be looked at all the time.
+                scan = Some(pause.max((scanned - now) * SPARING));
             }
             // Not with every hint: of a folder that is copied there are as many as it has files.
             if now - settled < tick {
@@ -161,8 +175,16 @@ fn blind(error: &str) {
     tracing::warn!(%error, "inotify cannot watch all of the library; it is looked through every {} s", SCAN.as_secs());
 }
 
+/// The library's paths of a place in the file system: several where its directories overlap.
+fn paths_of<'a>(place: &'a Place, places: &'a [(Path, PathBuf)]) -> impl Iterator<Item = Path> {
+    places.iter().filter_map(|(top, root)| match place.strip_prefix(root).ok()?.to_str()? {
+        "" => Some(top.clone()),
+        rest => Path::parse(&format!("{top}/{rest}")).ok(),
+    })
+}
+
 /// inotify on every folder of the library. It works as long as this is held.
-fn eyes(room: &Room, hints: SyncSender<Hint>) -> notify::Result<RecommendedWatcher> {
+fn eyes(places: &[(Path, PathBuf)], hints: SyncSender<Hint>) -> notify::Result<RecommendedWatcher> {
     let handler = move |event: notify::Result<Event>| {
         let hinted = match event {
             Ok(event) if event.need_rescan() => hints.send(Hint::Anywhere),
@@ -178,8 +200,55 @@ fn eyes(room: &Room, hints: SyncSender<Hint>) -> notify::Result<RecommendedWatch
     };
     let config = Config::default().with_follow_symlinks(false);
     let mut eyes = RecommendedWatcher::new(handler, config)?;
-    for place in room.catalogue.library().places() {
+    for (_, place) in places {
         eyes.watch(place, RecursiveMode::Recursive)?;
     }
     Ok(eyes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::mpsc::sync_channel};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::library::Library;
+
+    #[tokio::test]
+    async fn where_inotify_does_not_work_a_scan_finds_the_same() {
+        let dir = TempDir::new().unwrap();
+        let top = dir.path().join("music");
+        fs::create_dir(&top).unwrap();
+        let library = Arc::new(Library::new(std::slice::from_ref(&top)));
+        let queue = Arc::<Queue>::default();
+        let room = Room {
+            catalogue: Catalogue::new(library.clone()),
+            ahead: Some(queue.clone()),
+            metrics: Arc::default(),
+            settle: Duration::from_millis(20),
+        };
+        let (stop, hints) = sync_channel(1);
+        let index = room.look();
+        let watching = std::thread::spawn(move || {
+            room.watch(index, &[], &hints, Some(Duration::from_millis(5)));
+        });
+        for name in ["music/a.wav", "music/b.wav"] {
+            fs::write(dir.path().join(name), "x").unwrap();
+            assert_eq!(queue.next().await.as_str(), name);
+        }
+        stop.send(Hint::Stop).unwrap();
+        watching.join().unwrap();
+    }
+
+    #[test]
+    fn places_become_paths() {
+        let path = |text: &str| Path::parse(text).unwrap();
+        let places = [(path("films"), "/m/films".into()), (path("new"), "/m/films/new".into())];
+        let paths =
+            |place: &str| paths_of(place.as_ref(), &places).map(String::from).collect::<Vec<_>>();
+        assert_eq!(paths("/m/films/new/a.mp4"), ["films/new/a.mp4", "new/a.mp4"]);
+        assert_eq!(paths("/m/films"), ["films"]);
+        assert!(paths("/m/films2/a.mp4").is_empty() && paths("/").is_empty());
+    }
 }

@@ -120,19 +120,10 @@ impl Library {
         self.roots.iter().filter_map(|root| Path::parse(&root.name).ok())
     }
 
-    /// The directories as the system knows them.
-    pub fn places(&self) -> impl Iterator<Item = &Place> {
-        self.roots.iter().map(|root| &*root.path)
-    }
-
-    /// The paths of a place in the file system: none outside the directories, several where they overlap.
-    pub fn paths_of<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = Path> {
-        self.roots.iter().filter_map(|root| {
-            let rest = place.strip_prefix(&root.path).ok()?.to_str()?;
-            let path =
-                if rest.is_empty() { root.name.clone() } else { format!("{}/{rest}", root.name) };
-            Path::parse(&path).ok()
-        })
+    /// The folders at the top, each with where it really lies; those that are not there now are left out.
+    pub fn places(&self) -> impl Iterator<Item = (Path, PathBuf)> {
+        let place = |(path, root): (Path, &Root)| Some((path, root.path.canonicalize().ok()?));
+        self.tops().zip(&self.roots).filter_map(place)
     }
 
     /// Opens a regular file for reading.

@@ -170,15 +170,15 @@ fn a_stamp_tells_versions_apart() {
 }
 
 #[test]
-fn places_become_paths() {
+fn a_directory_may_be_a_link_itself() {
     let house = House::new();
-    let dirs = [house.at("films"), house.at("films/2024")];
-    let library = Library::new(&dirs);
-    let paths = |place: &str| {
-        let place = house.at(place);
-        library.paths_of(&place).map(String::from).collect::<Vec<_>>()
-    };
-    assert_eq!(paths("films/2024/b.mp4"), ["2024/b.mp4", "films/2024/b.mp4"]);
-    assert_eq!(paths("films"), ["films"]);
-    assert!(paths("outside/secret").is_empty() && paths("films2").is_empty());
+    house.link("films", "cinema");
+    let library = Library::new(&[house.at("cinema"), house.at("nowhere")]);
+    let path = Path::parse("cinema/2024/b.mp4").unwrap();
+    assert!(library.open(&path).is_ok());
+    let places: Vec<_> = library.places().collect();
+    assert_eq!(
+        places,
+        [(Path::parse("cinema").unwrap(), house.at("films").canonicalize().unwrap())]
+    );
 }

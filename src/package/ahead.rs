@@ -1,9 +1,10 @@
 //! Packages that nobody has asked for yet: they come after everybody else, and make nobody wait.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::Arc;
 
 use super::{Lease, Package, Packager, RETRY, plan::Plan};
 use crate::{
+    disk::Room,
     error::{Error, Result},
     source::{Source, cache::Pin},
 };
@@ -13,10 +14,15 @@ use crate::{
 const SHARE: f64 = 0.5;
 
 impl Packager {
+    /// Whether no head works and nobody waits for one.
+    pub fn is_idle(&self) -> bool {
+        self.workers.is_idle()
+    }
+
     /// The package of `source`, found or begun, and gone on with when no worker has anything else to do. Evicts nothing.
     ///
     /// # Errors
-    /// [`Code::Busy`](crate::error::Code::Busy) while workers are busy or the disk is half full;
+    /// [`Code::Busy`](crate::error::Code::Busy) while packages take half of the disk that they may take;
     /// [`Code::UnsupportedMedia`](crate::error::Code::UnsupportedMedia).
     pub async fn prewarm(&self, source: Arc<Source>, pin: Option<Pin>) -> Result<Lease> {
         let is_new = !self.packages().contains_key(&self.key(&source));
@@ -32,25 +38,23 @@ impl Packager {
     }
 
     fn refuse_ahead(&self, source: &Source) -> Result<()> {
-        if self.is_full() || !self.workers.is_idle() {
-            return Err(Error::busy("others need the disk or the workers", RETRY));
-        }
         let estimate = Plan::new(&source.facts, self.choices)?.estimate();
-        let fits = self.room.as_ref().is_none_or(|room| room.reserve(estimate, SHARE).is_some());
-        if fits { Ok(()) } else { Err(Error::busy("the disk is needed for players", RETRY)) }
+        let fits = |room: &Arc<Room>| room.reserve(estimate, SHARE).is_some();
+        if !self.is_full() && self.room.as_ref().is_none_or(fits) {
+            return Ok(());
+        }
+        Err(Error::busy("the rest of the disk is for players", RETRY))
     }
 
-    /// Waits until all of a package is made, or until something is found to be wrong with it; says whether it is the first.
+    /// Waits until all of a package is made and nobody works on it any more, or until something is found to be wrong with
+    /// it; says whether it is the first.
     pub async fn finished(&self, package: &Arc<Package>) -> bool {
         loop {
             let mut changed = std::pin::pin!(package.audio.changed());
             // From here on no change is missed.
             changed.as_mut().enable();
-            if package.complete.load(Relaxed) || package.audio.is_complete() {
-                return true;
-            }
-            if package.audio.first_gap().is_none() && package.audio.heads() == 0 {
-                return false;
+            if package.audio.heads() == 0 && package.audio.first_gap().is_none() {
+                return package.audio.is_complete();
             }
             changed.await;
         }
