@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use nix::{sys::stat::Mode, unistd::mkfifo};
@@ -378,6 +379,22 @@ fn a_file_plays_in_place_and_leaves_nothing_in_the_cache() {
 }
 
 #[test]
+fn all_who_want_a_file_at_once_share_one_package() {
+    let shelf = Shelf::with(|setup| setup.counted_ffmpeg(r#"exec {real} "$@""#));
+    let broker = shelf.put("music/a.ogg", Clip::noise(Format::OggVorbis, 20.0).bytes()).start();
+    let grants: Vec<_> = thread::scope(|scope| {
+        let asking: Vec<_> =
+            (0..40).map(|_| scope.spawn(|| broker.token_file("music/a.ogg"))).collect();
+        asking.into_iter().map(|asked| asked.join().expect("a grant")).collect()
+    });
+    for grant in grants.iter().step_by(13) {
+        assert!((Player::new(&broker, grant).audio().pcm().seconds() - 20.0).abs() < 0.1);
+    }
+    assert_eq!(broker.ffmpeg_runs(), 1);
+    assert_eq!(broker.metric("hls_broker_packages"), Some(1.0));
+}
+
+#[test]
 fn what_cannot_be_played_is_refused_as_an_upstreams_would_be() {
     let shelf = Shelf::new()
         .put("music/page.mp3", "<html>no sound</html>")
@@ -618,6 +635,9 @@ fn a_file_that_grows_in_steps_counts_once_it_is_whole() {
         put(&path, &wav[..before + part.len()]);
         let grown = line("a file of the library is on its way", "music/2024/new.wav");
         broker.wait_log(&format!(r#"{grown},"bytes":{}"#, before + part.len()));
+        assert!(entries(&broker, "?path=music/2024").is_empty(), "it is not there yet");
+        let reply = broker.ask_file("music/2024/new.wav").expect_error(404, "media_not_found");
+        assert!(reply.text().contains("still being written"), "{reply:?}");
     }
     broker.wait_log(&line(ADDED, "music/2024/new.wav"));
     let told = |message| broker.logged(&line(message, "music/2024/new.wav")).len();

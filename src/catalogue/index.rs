@@ -75,13 +75,13 @@ impl Index {
             _ => {}
         }
         let before = self.below(path);
-        self.compare(&there, &before, now);
+        self.compare(library, &there, &before, now);
     }
 
     /// Looks at everything again.
     pub fn rescan(&mut self, library: &Library, now: Instant) {
         let before: Vec<_> = self.files.clone().into_iter().collect();
-        self.compare(&scan(library), &before, now);
+        self.compare(library, &scan(library), &before, now);
     }
 
     /// Looks at what is under way again. What has stayed as it is for `settle` is over.
@@ -98,11 +98,12 @@ impl Index {
                 over.push((path.clone(), seen));
             }
         }
-        over.into_iter().filter_map(|(path, seen)| self.end(path, seen)).collect()
+        over.into_iter().filter_map(|(path, seen)| self.end(library, path, seen)).collect()
     }
 
-    fn end(&mut self, path: Path, seen: Option<Stamp>) -> Option<Change> {
+    fn end(&mut self, library: &Library, path: Path, seen: Option<Stamp>) -> Option<Change> {
         self.moving.remove(&path);
+        library.set_arriving(&path, false);
         let before = match seen {
             Some(stamp) => self.files.insert(path.clone(), stamp),
             None => self.files.remove(&path),
@@ -116,11 +117,20 @@ impl Index {
     }
 
     /// Notes which files of `before` and `there` differ.
-    fn compare(&mut self, there: &BTreeMap<Path, Stamp>, before: &[(Path, Stamp)], now: Instant) {
+    fn compare(
+        &mut self,
+        library: &Library,
+        there: &BTreeMap<Path, Stamp>,
+        before: &[(Path, Stamp)],
+        now: Instant,
+    ) {
         let gone = before.iter().map(|(path, _)| path).filter(|path| !there.contains_key(path));
         let other = |(path, stamp): &(&Path, &Stamp)| self.files.get(*path) != Some(*stamp);
         let new = there.iter().filter(other).map(|(path, _)| path);
         for path in gone.chain(new) {
+            if !self.files.contains_key(path) {
+                library.set_arriving(path, true);
+            }
             let seen = there.get(path).copied();
             let moving = self.moving.entry(path.clone());
             moving.or_insert_with_key(|path| Moving::new(path, seen, now));
@@ -231,7 +241,10 @@ mod tests {
             assert!(shelf.after(5).is_empty(), "it has grown since");
         }
         assert!(shelf.after(1).is_empty());
+        let path = Path::parse("music/b.wav").unwrap();
+        assert!(shelf.library.is_arriving(&path));
         assert_eq!(shelf.after(1), ["+music/b.wav"]);
+        assert!(!shelf.library.is_arriving(&path));
         assert!(!shelf.index.is_moving() && shelf.index.files().len() == 2);
         shelf.notice("music/b.wav");
         assert!(!shelf.index.is_moving(), "nothing has happened to it");

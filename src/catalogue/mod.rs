@@ -156,7 +156,9 @@ impl Catalogue {
                     listed.into_iter().filter_map(path).collect()
                 }
             };
-            names.retain(|name| name.is_folder || Kind::by_name(&name.path).is_some());
+            let is_media =
+                |path: &Path| Kind::by_name(path).is_some() && !library.is_arriving(path);
+            names.retain(|name| name.is_folder || is_media(&name.path));
             names.sort_by(|a, b| a.compare(b.is_folder, b.path.name()));
             let Some(after) = after else { return Ok(names) };
             // One that has gone since was a file if it has a file's name.

@@ -112,7 +112,7 @@ impl Room {
     ) {
         let library = self.catalogue.library();
         let tick = (self.settle / 4).clamp(Duration::from_millis(5), Duration::from_secs(1));
-        let (mut scanned, mut settled) = (Instant::now(), Instant::now());
+        let (mut scanned, mut next) = (Instant::now(), Instant::now());
         loop {
             let wait = if index.is_moving() { tick } else { scan.unwrap_or(SCAN) };
             let hint = hints.recv_timeout(wait);
@@ -140,13 +140,13 @@ impl Room {
                 scan = Some(pause.max((scanned - now) * SPARING));
             }
             // Not with every hint: of a folder that is copied there are as many as it has files.
-            if now - settled < tick {
+            if now < next {
                 continue;
             }
-            settled = now;
             for change in index.settle(library, self.settle, Instant::now()) {
                 self.tell(change);
             }
+            next = Instant::now() + tick.max(now.elapsed());
             self.metrics.library_files.set(index.files().len() as i64);
         }
     }

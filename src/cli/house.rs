@@ -139,10 +139,12 @@ fn watch(
     metrics: &Arc<Metrics>,
 ) -> Result<Option<Watch>> {
     let library = &settings.library;
-    if catalogue.library().is_empty() || !(library.watch || library.prewarm) {
+    // Without a limit of the disk there is nothing to stop at.
+    let prewarm = library.prewarm && settings.cache.killsize.enabled;
+    if catalogue.library().is_empty() || !(library.watch || prewarm) {
         return Ok(None);
     }
-    let queue = library.prewarm.then(Arc::<Queue>::default);
+    let queue = prewarm.then(Arc::<Queue>::default);
     if let Some(queue) = queue.clone() {
         tokio::spawn(ahead::run(queue, sources.clone(), packager.clone()));
     }

@@ -7,10 +7,12 @@
 mod path;
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{self, ErrorKind},
     os::unix::fs::MetadataExt,
     path::{Path as Place, PathBuf},
+    sync::{PoisonError, RwLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -89,6 +91,8 @@ pub struct Child {
 pub struct Library {
     /// By name, in order.
     roots: Vec<Root>,
+    /// Files that are still being written, as far as somebody watches.
+    arriving: RwLock<HashSet<Path>>,
 }
 
 /// One of them.
@@ -107,7 +111,7 @@ impl Library {
         };
         let mut roots: Vec<_> = dirs.iter().filter_map(root).collect();
         roots.sort_by(|a, b| a.name.cmp(&b.name));
-        Self { roots }
+        Self { roots, arriving: RwLock::default() }
     }
 
     /// Whether there is no directory in it.
@@ -124,6 +128,21 @@ impl Library {
     pub fn places(&self) -> impl Iterator<Item = (Path, PathBuf)> {
         let place = |(path, root): (Path, &Root)| Some((path, root.path.canonicalize().ok()?));
         self.tops().zip(&self.roots).filter_map(place)
+    }
+
+    /// Says that a new file is still being written, or no more.
+    pub fn set_arriving(&self, path: &Path, arriving: bool) {
+        let mut paths = self.arriving.write().unwrap_or_else(PoisonError::into_inner);
+        if arriving {
+            paths.insert(path.clone());
+        } else {
+            paths.remove(path);
+        }
+    }
+
+    /// Whether a file is known to be still being written: it is not there yet for those who want to play it.
+    pub fn is_arriving(&self, path: &Path) -> bool {
+        self.arriving.read().unwrap_or_else(PoisonError::into_inner).contains(path)
     }
 
     /// Opens a regular file for reading.
@@ -174,7 +193,8 @@ impl Library {
             if name.starts_with('.') {
                 continue;
             }
-            let kind = entry.file_type()?;
+            // What goes meanwhile is not there.
+            let Ok(kind) = entry.file_type() else { continue };
             let is_link = kind.is_symlink();
             let is_folder = if is_link {
                 self.look(&path).ok().map(|found| matches!(found, Found::Folder(_)))
@@ -225,7 +245,10 @@ fn absent(error: io::Error) -> io::Error {
     let here = [EACCES, EINVAL, ELOOP, ENAMETOOLONG, ENODEV, ENOENT, ENOTDIR, ENXIO, EPERM, EXDEV];
     match error.raw_os_error() {
         Some(code) if !here.contains(&code) => error,
-        _ => ErrorKind::NotFound.into(),
+        _ => {
+            tracing::debug!(%error, "something is not there, or nobody's to have");
+            ErrorKind::NotFound.into()
+        }
     }
 }
 

@@ -1,4 +1,10 @@
-use std::{fs, os::unix::fs::symlink, path::PathBuf};
+use std::{
+    collections::HashSet,
+    fs,
+    os::unix::fs::symlink,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use tempfile::TempDir;
@@ -147,6 +153,39 @@ fn links_that_stay_work_and_those_that_leave_do_not() {
         let listed = house.library.list(&Path::parse(folder).unwrap()).map(drop);
         assert_eq!(listed.unwrap_err().kind(), ErrorKind::NotFound, "{folder}");
     }
+}
+
+#[test]
+fn a_folder_that_turns_into_a_link_while_it_is_read_leads_nowhere() {
+    let house = House::new();
+    fs::write(house.at("films/2024/secret"), "inside").unwrap();
+    house.link(house.at("outside"), "films/away");
+    let (folder, link, spare) =
+        (house.at("films/2024"), house.at("films/away"), house.at("films/spare"));
+    let swap = |from: &PathBuf, to: &PathBuf| {
+        fs::rename(&folder, &spare).unwrap();
+        fs::rename(from, &folder).unwrap();
+        fs::rename(&spare, to).unwrap();
+    };
+    let done = AtomicBool::new(false);
+    let others = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Relaxed) {
+                swap(&link, &link);
+            }
+        });
+        let (mut inside, mut others) = (0, HashSet::new());
+        while inside < 1_000 {
+            match house.read("films/2024/secret") {
+                Ok(text) if text == "inside" => inside += 1,
+                Ok(text) => drop(others.insert(text)),
+                Err(_) => {}
+            }
+        }
+        done.store(true, Relaxed);
+        others
+    });
+    assert!(others.is_empty(), "{others:?}");
 }
 
 #[test]

@@ -40,6 +40,10 @@ impl Sources {
     /// # Errors
     /// [`Code::MediaNotFound`]; [`Code::UnsupportedMedia`]; [`Code::Busy`] while it is being written.
     pub(super) async fn file(&self, path: &Path) -> Outcome {
+        if self.library.is_arriving(path) {
+            let text = format!("{path} is still being written; it is there once it stays the same");
+            return Err(Error::new(Code::MediaNotFound, text));
+        }
         let Opened { file, stamp, captions } =
             self.look(path, open).await?.map_err(|e| library::failed(path, &e))?;
         let id = name(path, &[stamp]);

@@ -217,6 +217,11 @@ fn warnings_name_what_does_not_fit() {
         ("limits: {trusted_proxies: 0.0.0.0/0}", "limits.trusted_proxies: holds everybody"),
         ("limits: {idle: 5s}", "packager.segment: 5s is more than half of limits.idle (5s)"),
         ("cache: {memory: 1GB}", "cache.memory: 1GB is more than cache.killsize.static (512MB)"),
+        ("library: {watch: true}", "library.watch, library.prewarm: do nothing"),
+        (
+            "cache: {killsize: {enabled: false}}\nlibrary: {dirs: [/usr], prewarm: true}",
+            "library.prewarm: does nothing without cache.killsize.enabled",
+        ),
     ] {
         let found = warnings(&loaded(yaml));
         assert!(found.iter().any(|text| text.starts_with(expected)), "{yaml}: {found:?}");
