@@ -43,12 +43,15 @@ impl Moving {
 pub struct Index {
     files: BTreeMap<Path, Stamp>,
     moving: BTreeMap<Path, Moving>,
+    /// Folders that something has happened to, to be looked into once more: what came into a new one before it was watched
+    /// nobody has noticed.
+    again: BTreeMap<Path, Instant>,
 }
 
 impl Index {
     /// All that is there now, taken as it is.
     pub fn new(library: &Library) -> Self {
-        Self { files: scan(library), moving: BTreeMap::new() }
+        Self { files: scan(library), ..Self::default() }
     }
 
     /// The files that are there.
@@ -58,7 +61,7 @@ impl Index {
 
     /// Whether something is under way.
     pub fn is_moving(&self) -> bool {
-        !self.moving.is_empty()
+        !self.moving.is_empty() || !self.again.is_empty()
     }
 
     /// Something has happened at `path`: to a file, to a folder, to a folder that is gone.
@@ -66,8 +69,16 @@ impl Index {
         if path.is_hidden() {
             return;
         }
+        if self.look_below(library, path, now) {
+            self.again.insert(path.clone(), now);
+        }
+    }
+
+    /// Notes what differs at or below `path`; says whether that is a folder.
+    fn look_below(&mut self, library: &Library, path: &Path, now: Instant) -> bool {
         let mut there = BTreeMap::new();
-        match library.look(path) {
+        let found = library.look(path);
+        match found {
             Ok(Found::Folder(_)) => walk(library, path, DEPTH, &mut there),
             Ok(Found::File(stamp)) if Kind::by_name(path).is_some() => {
                 there.insert(path.clone(), stamp);
@@ -76,6 +87,7 @@ impl Index {
         }
         let before = self.below(path);
         self.compare(library, &there, &before, now);
+        matches!(found, Ok(Found::Folder(_)))
     }
 
     /// Looks at everything again.
@@ -86,6 +98,11 @@ impl Index {
 
     /// Looks at what is under way again. What has stayed as it is for `settle` is over.
     pub fn settle(&mut self, library: &Library, settle: Duration, now: Instant) -> Vec<Change> {
+        let is_due = |since: Instant| now.saturating_duration_since(since) >= settle;
+        for (folder, _) in self.again.extract_if(.., |_, since| is_due(*since)).collect::<Vec<_>>()
+        {
+            self.look_below(library, &folder, now);
+        }
         let mut over = Vec::new();
         for (path, moving) in &mut self.moving {
             let seen = match library.look(path) {
@@ -94,7 +111,7 @@ impl Index {
             };
             if seen != moving.seen {
                 *moving = Moving::new(path, seen, now);
-            } else if now.saturating_duration_since(moving.since) >= settle {
+            } else if is_due(moving.since) {
                 over.push((path.clone(), seen));
             }
         }
@@ -292,6 +309,17 @@ mod tests {
                 "+music/uno/two/b.wav"
             ]
         );
+    }
+
+    #[test]
+    fn what_came_into_a_new_folder_before_it_was_watched_is_found() {
+        let mut shelf = Shelf::new(&[]);
+        fs::create_dir(shelf.top.join("new")).unwrap();
+        shelf.notice("music/new");
+        shelf.write("new/a.wav", "x");
+        assert!(shelf.index.is_moving() && shelf.after(2).is_empty());
+        assert_eq!(shelf.after(2), ["+music/new/a.wav"]);
+        assert!(!shelf.index.is_moving());
     }
 
     #[test]
