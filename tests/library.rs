@@ -527,6 +527,21 @@ fn a_file_that_changes_ends_what_is_not_made_and_is_another_for_new_tokens() {
 }
 
 #[test]
+fn a_file_that_is_replaced_by_a_rename_plays_to_its_end() {
+    let shelf = Shelf::with(|setup| setup.ffmpeg(HELD).with("cache.expiry", "10m"));
+    let broker = shelf.put("music/a.wav", sound(30.0)).put("hold", "").start();
+    let old = broker.token_file("music/a.wav");
+    let player = Player::new(&broker, &old);
+    player.get("a0-0.m4s").expect(200);
+    put(&broker.dir("music/b.tmp"), sound(10.0));
+    fs::rename(broker.dir("music/b.tmp"), broker.dir("music/a.wav")).expect("a rename");
+    fs::remove_file(broker.dir("hold")).expect("the test's own");
+    assert_plays(&broker, "music/a.wav", 10.0);
+    let last = player.playlist("a0.m3u8").segments.last().expect("a segment").uri.clone();
+    player.get(&last).expect(200);
+}
+
+#[test]
 fn a_stream_of_a_file_plays_on_through_kill_9() {
     let shelf = Shelf::with(|setup| setup.ffmpeg(HELD).with("cache.expiry", "10m"));
     let broker = shelf.put("music/a.wav", sound(40.0)).put("hold", "").start();

@@ -152,21 +152,26 @@ impl Room {
     }
 
     fn tell(&self, change: Change) {
-        let ahead = |path| self.ahead.iter().for_each(|ahead| ahead.push(Clone::clone(path)));
         match change {
             Change::Added(path) => {
                 tracing::info!(file = %path, "a file was added to the library");
-                ahead(&path);
+                self.push(path);
             }
             Change::Changed(path, before) => {
                 tracing::info!(file = %path, "a file of the library has changed");
-                ahead(&path);
-                self.catalogue.forget(path, before);
+                self.catalogue.forget(path.clone(), before);
+                self.push(path);
             }
             Change::Removed(path, before) => {
                 tracing::info!(file = %path, "a file was removed from the library");
                 self.catalogue.forget(path, before);
             }
+        }
+    }
+
+    fn push(&self, path: Path) {
+        if let Some(ahead) = &self.ahead {
+            ahead.push(path);
         }
     }
 }

@@ -46,11 +46,9 @@ impl Sources {
         }
         let Opened { file, stamp, captions } =
             self.look(path, open).await?.map_err(|e| library::failed(path, &e))?;
-        let id = name(path, &[stamp]);
-        let key = match &captions {
-            Some((beside, of)) => name(beside, &[stamp, *of]),
-            None => id.clone(),
-        };
+        let id = name(path, &stamp);
+        let beside = captions.as_ref().map(|(path, stamp)| name(path, stamp)).unwrap_or_default();
+        let key = format!("{id}{beside}");
         if let Some(error) = self.failed.get(&key) {
             return Err(error);
         }
@@ -156,15 +154,14 @@ pub(super) fn gone() -> Error {
     Error::new(Code::StreamGone, "the file has changed; ask for a new stream")
 }
 
-/// Names these versions of a file and what belongs to it: 64 hexadecimal digits.
-fn name(path: &Path, stamps: &[Stamp]) -> String {
+/// Names this version of a file: 64 hexadecimal digits.
+fn name(path: &Path, stamp: &Stamp) -> String {
+    let Stamp { size, modified: (seconds, nanos), inode } = stamp;
     let mut hash = Sha256::new();
-    for Stamp { size, modified: (seconds, nanos), inode } in stamps {
-        hash.update(size.to_be_bytes());
-        hash.update(seconds.to_be_bytes());
-        hash.update(nanos.to_be_bytes());
-        hash.update(inode.to_be_bytes());
-    }
+    hash.update(size.to_be_bytes());
+    hash.update(seconds.to_be_bytes());
+    hash.update(nanos.to_be_bytes());
+    hash.update(inode.to_be_bytes());
     hash.update(path.as_str());
     hex::encode(hash.finalize())
 }
