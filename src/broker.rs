@@ -17,10 +17,12 @@ use warp::http::HeaderValue;
 
 use crate::{
     access::Access,
+    catalogue::{Catalogue, Page},
     config::Container,
     error::{Code, Error, Result},
+    library::Path,
     package::{Lease, Packager, file::File, playlist},
-    source::{Qid, Sources},
+    source::{Sources, Wanted},
     stream::{Stream, Streams},
     time::{end_of, instant, left},
 };
@@ -44,10 +46,10 @@ pub struct Grant {
 pub struct Batch {
     /// The batch's id.
     pub id: Uuid,
-    /// Streams in the order asked, with their qid.
-    pub streams: Vec<(Uuid, String)>,
+    /// Streams in the order asked, with what each plays.
+    pub streams: Vec<(Uuid, Wanted)>,
     /// Items that failed.
-    pub errors: Vec<(String, Error)>,
+    pub errors: Vec<(Wanted, Error)>,
     /// End of all its streams.
     pub expires_at: SystemTime,
 }
@@ -87,6 +89,7 @@ pub struct Query {
 pub struct Broker {
     access: Arc<Access>,
     sources: Arc<Sources>,
+    catalogue: Arc<Catalogue>,
     packager: Arc<Packager>,
     streams: Arc<Streams>,
     /// Life of a token, and of a stream that was not made with a batch.
@@ -99,12 +102,13 @@ impl Broker {
     pub fn new(
         access: Arc<Access>,
         sources: Arc<Sources>,
+        catalogue: Arc<Catalogue>,
         packager: Arc<Packager>,
         streams: Arc<Streams>,
         expiry: Duration,
     ) -> Arc<Self> {
         let draining = AtomicBool::new(false);
-        Arc::new(Self { access, sources, packager, streams, expiry, draining })
+        Arc::new(Self { access, sources, catalogue, packager, streams, expiry, draining })
     }
 
     /// Compares a handshake, counting failures per address.
@@ -115,53 +119,67 @@ impl Broker {
         self.access.check_handshake(handshake, from)
     }
 
-    /// A stream and its token for one media id.
+    /// A page of a folder of the library; see [`Catalogue::list`].
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    pub async fn list(
+        &self,
+        folder: Option<Path>,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Page> {
+        self.catalogue.list(folder, after, limit).await
+    }
+
+    /// A stream and its token for one media id, or one file of the library.
     ///
     /// # Errors
     /// As the upstream table of the wire contract says.
-    pub async fn token(&self, qid: &str) -> Result<Grant> {
-        let qid = Qid::parse(qid)?;
+    pub async fn token(&self, wanted: &Wanted) -> Result<Grant> {
         self.refuse_while_draining()?;
-        let (lease, warnings) = self.open(&qid).await?;
+        let (lease, warnings) = self.open(wanted).await?;
         let end = end_of(self.expiry);
         let streams = self.streams.add(vec![lease], None, end).await?;
         let stream = streams.first().ok_or_else(|| Error::new(Code::Internal, "no stream"))?;
         self.grant(stream, end, warnings)
     }
 
-    /// Streams for many media ids, all with the same end. With `strict`, one failure fails all.
+    /// Streams for many media, all with the same end. With `strict`, one failure fails all.
     ///
     /// # Errors
-    /// [`Code::BadQid`] for the first malformed id; [`Code::Busy`] for what cannot fit; [`Code::BatchFailed`] when nothing
-    /// could be prepared, or not all of a strict one.
-    pub async fn batch(&self, qids: Vec<String>, expiry: Duration, strict: bool) -> Result<Batch> {
-        let parse = |(n, qid): (usize, &String)| {
-            let named = |e: Error| Error::new(e.code(), format!("qids[{n}]: {e}"));
-            Qid::parse(qid).map_err(named)
-        };
-        let parsed: Vec<_> = qids.iter().enumerate().map(parse).collect::<Result<_>>()?;
+    /// [`Code::Busy`] for what cannot fit; [`Code::BatchFailed`] when nothing could be prepared, or not all of a strict one.
+    pub async fn batch(
+        &self,
+        wanted: Vec<Wanted>,
+        expiry: Duration,
+        strict: bool,
+    ) -> Result<Batch> {
         self.refuse_while_draining()?;
-        let distinct: HashSet<_> = parsed.iter().collect();
-        if distinct.len() > self.sources.limit() {
-            let (asked, limit) = (distinct.len(), self.sources.limit());
-            let text = format!("the batch has {asked} different media; cache.limit is {limit}");
+        let distinct: HashSet<_> = wanted.iter().collect();
+        // Files of the library take no place in the cache.
+        let fetched = distinct.iter().filter(|wanted| matches!(wanted, Wanted::Id(_))).count();
+        if fetched > self.sources.limit() {
+            let limit = self.sources.limit();
+            let text = format!("the batch has {fetched} different media; cache.limit is {limit}");
             return Err(Error::busy(text, RETRY));
         }
         let end = end_of(expiry);
-        let opened =
-            join_all(distinct.iter().map(|qid| async move { (*qid, self.open_whole(qid).await) }));
+        let opened = join_all(
+            distinct.iter().map(|one| async { ((*one).clone(), self.open_whole(one).await) }),
+        );
         let opened: HashMap<_, _> = opened.await.into_iter().collect();
 
         let (mut leases, mut named, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-        for (qid, text) in parsed.iter().zip(qids) {
-            match opened.get(qid) {
+        for wanted in wanted {
+            match opened.get(&wanted) {
                 Some(Ok(lease)) => {
                     leases.push(lease.clone());
-                    named.push(text);
+                    named.push(wanted);
                 }
                 // What does not fit now may fit later, as a whole.
                 Some(Err(error)) if error.code() == Code::Busy => return Err(error.clone()),
-                Some(Err(error)) => errors.push((text, error.clone())),
+                Some(Err(error)) => errors.push((wanted, error.clone())),
                 None => {}
             }
         }
@@ -240,17 +258,17 @@ impl Broker {
         self.draining.store(true, Relaxed);
     }
 
-    /// The package of a media id, and what is missing in it.
-    async fn open(&self, qid: &Qid) -> Result<(Lease, Vec<String>)> {
-        let (source, pin) = self.sources.get(qid).await?;
+    /// The package of what is wanted, and what is missing in it.
+    async fn open(&self, wanted: &Wanted) -> Result<(Lease, Vec<String>)> {
+        let (source, pin) = self.sources.get(wanted).await?;
         let warnings = source.warnings.clone();
         let lease = self.packager.open(source, pin).await?;
         Ok((lease, warnings))
     }
 
-    /// The package of a media id once all of the source is there: what is wrong with it has shown itself by then.
-    async fn open_whole(&self, qid: &Qid) -> Result<Lease> {
-        let (lease, _) = self.open(qid).await?;
+    /// The package of what is wanted once all of the source is there: what is wrong with it has shown itself by then.
+    async fn open_whole(&self, wanted: &Wanted) -> Result<Lease> {
+        let (lease, _) = self.open(wanted).await?;
         self.packager.fetch(lease.package()).await?;
         Ok(lease)
     }
@@ -261,15 +279,8 @@ impl Broker {
     }
 }
 
-fn batch_failed(errors: &[(String, Error)]) -> Error {
-    let items: Vec<_> = errors
-        .iter()
-        .map(|(qid, error)| {
-            let mut item = error.json();
-            item["qid"] = qid.as_str().into();
-            item
-        })
-        .collect();
+fn batch_failed(errors: &[(Wanted, Error)]) -> Error {
+    let items: Vec<_> = errors.iter().map(|(wanted, error)| wanted.named(error.json())).collect();
     let text = format!("{} of the batch's media could not be prepared", errors.len());
     Error::new(Code::BatchFailed, text).with("errors", items.into())
 }

@@ -15,6 +15,8 @@ pub enum Code {
     BadHandshake,
     /// A media id that must not go upstream.
     BadQid,
+    /// A path that no file of the library can have.
+    BadPath,
     /// More items in a batch than are allowed.
     TooMany,
     /// The request body is larger than allowed.
@@ -76,6 +78,7 @@ impl Code {
             Self::BadRequest => "bad_request",
             Self::BadHandshake => "bad_handshake",
             Self::BadQid => "bad_qid",
+            Self::BadPath => "bad_path",
             Self::TooMany => "too_many",
             Self::TooLarge => "too_large",
             Self::NotFound => "not_found",
@@ -108,7 +111,9 @@ impl Code {
     /// The HTTP status of a reply that carries this code.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::BadRequest | Self::BadQid | Self::TooMany => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::BadRequest | Self::BadQid | Self::BadPath | Self::TooMany => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::BadHandshake | Self::TokenMissing | Self::TokenInvalid | Self::TokenExpired => {
                 StatusCode::UNAUTHORIZED
             }

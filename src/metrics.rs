@@ -79,6 +79,8 @@ pub struct Metrics {
     pub evictions: Family<Outcome, Counter>,
     /// Packages whose source ended before its header's promise.
     pub short_sources: Counter,
+    /// Media files in the library, where it is watched.
+    pub library_files: Gauge,
     /// Bytes on disk by place.
     pub disk_bytes: Family<Place, Gauge>,
     /// Limits of those places in bytes.
@@ -114,6 +116,7 @@ impl Default for Metrics {
             segment_lookups,
             evictions: Family::default(),
             short_sources: Counter::default(),
+            library_files: Gauge::default(),
             disk_bytes: Family::default(),
             disk_limit_bytes: Family::default(),
             disk_free_bytes: Family::default(),
@@ -144,6 +147,7 @@ impl Default for Metrics {
         r.register("segment_lookups", "Where segments came from", m.segment_lookups.clone());
         r.register("evictions", "Sources and packages evicted", m.evictions.clone());
         r.register("short_sources", "Sources shorter than promised", m.short_sources.clone());
+        r.register("library_files", "Media files in the library", m.library_files.clone());
         r.register_with_unit("disk", "Bytes on disk", Unit::Bytes, m.disk_bytes.clone());
         r.register_with_unit("disk_limit", "Limits", Unit::Bytes, m.disk_limit_bytes.clone());
         r.register_with_unit("disk_free", "Free bytes", Unit::Bytes, m.disk_free_bytes.clone());

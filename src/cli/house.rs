@@ -6,10 +6,16 @@ use super::token::keys;
 use crate::{
     access::Access,
     broker::Broker,
+    catalogue::{
+        Catalogue,
+        ahead::{self, Queue},
+        watch::Watch,
+    },
     config::Settings,
     disk::{Directory, Room},
-    error::Result,
+    error::{Error, Result},
     ffmpeg::Ffmpeg,
+    library::Library,
     metrics::Metrics,
     package::{
         Packager,
@@ -39,6 +45,7 @@ pub struct House {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     _held: Vec<Directory>,
+    _watch: Option<Watch>,
 }
 
 impl House {
@@ -72,8 +79,15 @@ impl House {
             room: cache.killsize.enabled.then(|| Room::new(cache.killsize.tempdir)),
         };
         let files = Cache::new(bounds, metrics.clone());
-        let sources =
-            Sources::new(settings, files, ffmpeg.clone(), metrics.clone(), Captions::check)?;
+        let library = Arc::new(Library::new(&settings.library.dirs));
+        let sources = Sources::new(
+            settings,
+            library.clone(),
+            files,
+            ffmpeg.clone(),
+            metrics.clone(),
+            Captions::check,
+        )?;
         let store = Store::new(packages.path());
         let encoder = encoder::choose(&ffmpeg, settings.packager.video.encoder).await;
         let ffmpeg = (ffmpeg, encoder);
@@ -101,11 +115,44 @@ impl House {
         );
         watchdog.look_first();
         packager.resume();
-        let broker =
-            Broker::new(access.clone(), sources, packager.clone(), streams.clone(), cache.expiry);
+        let catalogue = Catalogue::new(library);
+        let watch = watch(settings, &catalogue, &sources, &packager, &metrics)?;
+        let broker = Broker::new(
+            access.clone(),
+            sources,
+            catalogue,
+            packager.clone(),
+            streams.clone(),
+            cache.expiry,
+        );
         let held = vec![sources_dir, temp, packages, state_dir];
-        Ok((Self { broker, access, streams, packager, metrics, _held: held }, watchdog))
+        Ok((
+            Self { broker, access, streams, packager, metrics, _held: held, _watch: watch },
+            watchdog,
+        ))
     }
+}
+
+/// Begins to watch the library and to package it ahead, as far as that is wanted.
+fn watch(
+    settings: &Settings,
+    catalogue: &Arc<Catalogue>,
+    sources: &Arc<Sources>,
+    packager: &Arc<Packager>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Watch>> {
+    let library = &settings.library;
+    // Without a limit of the disk there is nothing to stop at.
+    let prewarm = library.prewarm && settings.cache.killsize.enabled;
+    if catalogue.library().is_empty() || !(library.watch || prewarm) {
+        return Ok(None);
+    }
+    let queue = prewarm.then(Arc::<Queue>::default);
+    if let Some(queue) = queue.clone() {
+        tokio::spawn(ahead::run(queue, sources.clone(), packager.clone()));
+    }
+    let watch = Watch::start(library, catalogue.clone(), queue, metrics.clone());
+    watch.map(Some).map_err(|e| Error::io("starting a thread", &e))
 }
 
 fn path(directory: &Directory) -> std::path::PathBuf {

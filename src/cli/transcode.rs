@@ -66,6 +66,7 @@ async fn package(
     };
     let sources = Sources::new(
         settings,
+        Arc::default(),
         Cache::new(bounds, metrics.clone()),
         ffmpeg.clone(),
         metrics.clone(),

@@ -1,6 +1,7 @@
 //! What is refused: values out of range, and what cannot be.
 
 use std::{
+    borrow::Cow,
     ops::RangeInclusive,
     path::{Component, Path, PathBuf},
     time::Duration,
@@ -44,7 +45,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
     captions(settings)?;
     ladder(settings)?;
     addresses(settings)?;
-    directories(settings)
+    directories(settings)?;
+    library(settings)
 }
 
 fn sizes(settings: &Settings) -> Result<(), Fault> {
@@ -90,7 +92,7 @@ fn ladder(settings: &Settings) -> Result<(), Fault> {
 }
 
 fn durations(settings: &Settings) -> Result<(), Fault> {
-    let Settings { cache, upstream, packager, limits, .. } = settings;
+    let Settings { cache, upstream, library, packager, limits, .. } = settings;
     let wait = SECOND / 100..=HOUR;
     for (key, value, range) in [
         ("cache.expiry", cache.expiry, SECOND..=24 * 366 * HOUR),
@@ -99,6 +101,7 @@ fn durations(settings: &Settings) -> Result<(), Fault> {
         ("upstream.first_byte_timeout", upstream.first_byte_timeout, wait.clone()),
         ("upstream.read_timeout", upstream.read_timeout, wait.clone()),
         ("upstream.wait", upstream.wait, wait.clone()),
+        ("library.settle", library.settle, wait.clone()),
         ("packager.segment", packager.segment, SECOND..=60 * SECOND),
         ("packager.stall", packager.stall, wait.clone()),
         ("packager.video.ahead", packager.video.ahead, 10 * SECOND..=24 * HOUR),
@@ -225,16 +228,19 @@ fn addresses(settings: &Settings) -> Result<(), Fault> {
     Ok(())
 }
 
-/// No directory may be, or lie within, another one: each is emptied and measured on its own.
+/// No directory may be, or lie within, another one: each is emptied and measured on its own. The library's may overlap
+/// among themselves: they are only read.
 fn directories(settings: &Settings) -> Result<(), Fault> {
-    let all = [
+    let own = [
         ("cache.dir", &settings.cache.dir),
         ("cache.tempdir", &settings.cache.tempdir),
         ("cache.static", &settings.cache.packages),
         ("state.dir", &settings.state.dir),
-    ]
-    .map(|(key, dir)| (key, dir, flatten(dir)));
-    for (i, (one_key, one, one_flat)) in all.iter().enumerate() {
+    ];
+    let library = settings.library.dirs.iter().map(|dir| ("library.dirs", dir));
+    let all: Vec<_> =
+        own.into_iter().chain(library).map(|(key, dir)| (key, dir, flatten(dir))).collect();
+    for (i, (one_key, one, one_flat)) in all.iter().enumerate().take(own.len()) {
         for (key, dir, flat) in all.iter().skip(i + 1) {
             if one_flat.starts_with(flat) || flat.starts_with(one_flat) {
                 let what =
@@ -242,6 +248,33 @@ fn directories(settings: &Settings) -> Result<(), Fault> {
                 return Err(Fault::new(*key, what));
             }
         }
+    }
+    Ok(())
+}
+
+/// Directories that can be listed now, each with a name of its own.
+fn library(settings: &Settings) -> Result<(), Fault> {
+    let mut names: Vec<(&str, Cow<'_, str>)> = Vec::new();
+    for dir in &settings.library.dirs {
+        let shown = dir.to_string_lossy();
+        let fault = |what: &str| Fault::new("library.dirs", format!("{shown:?} {what}"));
+        let name = dir.file_name().and_then(|name| name.to_str());
+        let name = name.filter(|name| !name.starts_with('.') && !name.contains(char::is_control));
+        let Some(name) = name else {
+            let what = "has no name to list it by; its last part must be one that is not hidden";
+            return Err(fault(what));
+        };
+        if let Some((_, other)) = names.iter().find(|(taken, _)| *taken == name) {
+            let what = format!(
+                "has the same last part as {other:?}; each is listed by it, so they must differ"
+            );
+            return Err(fault(&what));
+        }
+        if let Err(error) = std::fs::read_dir(dir) {
+            let what = format!("cannot be read ({error}); it must be a directory that exists");
+            return Err(fault(&what));
+        }
+        names.push((name, shown));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     choice::{Container, Copied, Encoder, Preset},
     read::cores,
-    settings::{Cache, Captions, Cors, Killsize, Limits, Packager, State, Upstream},
+    settings::{Cache, Captions, Cors, Killsize, Library, Limits, Packager, State, Upstream},
     units::{GB, KB, MB},
     video::{Step, Video},
 };
@@ -55,6 +55,12 @@ impl Default for Upstream {
             redirects: 0,
             headers: BTreeMap::new(),
         }
+    }
+}
+
+impl Default for Library {
+    fn default() -> Self {
+        Self { dirs: Vec::new(), watch: false, prewarm: false, settle: seconds(2) }
     }
 }
 

@@ -174,10 +174,11 @@ fn unreadable(file: &Path, error: &std::io::Error) -> Error {
 
 /// Makes paths absolute. The name of a program stays as it is, to be looked for in PATH.
 fn settle_paths(settings: &mut Settings, base: &Path) {
-    let Settings { cache, state, packager, .. } = settings;
+    let Settings { cache, state, packager, library, .. } = settings;
     let program = packager.ffmpeg.components().count() > 1;
+    let program = program.then_some(&mut packager.ffmpeg);
     let directories = [&mut cache.dir, &mut cache.tempdir, &mut cache.packages, &mut state.dir];
-    for path in directories.into_iter().chain(program.then_some(&mut packager.ffmpeg)) {
+    for path in directories.into_iter().chain(&mut library.dirs).chain(program) {
         let joined = base.join(mem::take(path));
         *path = path::absolute(&joined).unwrap_or(joined);
     }

@@ -26,8 +26,8 @@ pub use choice::{Container, Copied, Encoder, Format, Level, Preset};
 pub use load::{Sources, load};
 pub use secret::Secret;
 pub use settings::{
-    Cache, Captions, Cors, Killsize, Limits, Listen, Log, Packager, Settings, State, Token,
-    Upstream, Upstreams,
+    Cache, Captions, Cors, Killsize, Library, Limits, Listen, Log, Packager, Settings, State,
+    Token, Upstream, Upstreams,
 };
 pub use template::Template;
 pub use units::{LONGEST, duration, size, write_duration, write_size};

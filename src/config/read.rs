@@ -51,6 +51,14 @@ pub(super) fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf
     text(deserializer).map(PathBuf::from)
 }
 
+/// Paths, none of them empty.
+pub(super) fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    list(deserializer, |text| match text.trim() {
+        "" => Err("must not hold an empty path".into()),
+        path => Ok(path.into()),
+    })
+}
+
 /// An IP address.
 pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpAddr, D::Error> {
     parsed(deserializer, |text| like(text, "an IP address such as 0.0.0.0, 127.0.0.1 or ::"))

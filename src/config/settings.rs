@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     choice::{Container, Copied, Format, Level},
     read::{
-        address, base_url, bitrate, copied, networks, number, origins, path, secrets, size, socket,
-        span, switch, text, workers, write_secrets,
+        address, base_url, bitrate, copied, networks, number, origins, path, paths, secrets, size,
+        socket, span, switch, text, workers, write_secrets,
     },
     secret::Secret,
     template::Template,
@@ -52,6 +52,9 @@ pub struct Settings {
     /// How media are fetched.
     #[serde(default)]
     pub upstream: Upstream,
+    /// Media on the broker's own disk.
+    #[serde(default)]
+    pub library: Library,
     /// Caption renditions.
     #[serde(default)]
     pub captions: Captions,
@@ -204,6 +207,24 @@ pub struct Upstream {
     pub redirects: usize,
     /// Headers sent with every request; their values are secrets (none).
     pub headers: BTreeMap<String, Secret>,
+}
+
+/// Media on the broker's own disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Library {
+    /// Directories that exist, each listed by its last part, which no other has (none).
+    #[serde(deserialize_with = "paths")]
+    pub dirs: Vec<PathBuf>,
+    /// Whether files that come, change and go are noticed at once (false).
+    #[serde(deserialize_with = "switch")]
+    pub watch: bool,
+    /// Whether files are packaged before anybody asks: all at the start, and with `watch` those that come (false).
+    #[serde(deserialize_with = "switch")]
+    pub prewarm: bool,
+    /// For how long size and time of a file must stay the same before it counts as whole (2s).
+    #[serde(with = "span")]
+    pub settle: Duration,
 }
 
 /// Caption renditions.

@@ -50,7 +50,7 @@ fn weaknesses(settings: &Settings, warn: &mut impl FnMut(bool, String)) {
 }
 
 fn misfits(settings: &Settings, warn: &mut impl FnMut(bool, String)) {
-    let Settings { cache, upstream, packager, limits, .. } = settings;
+    let Settings { cache, upstream, library, packager, limits, .. } = settings;
     let killsize = &cache.killsize;
     let differ = |key: &str, value: &dyn Display, other: &str, limit: &dyn Display, then: &str| {
         format!("{key}: {value} is more than {other} ({limit}): {then}")
@@ -91,6 +91,14 @@ fn misfits(settings: &Settings, warn: &mut impl FnMut(bool, String)) {
             killsize.packages / 10 * 8,
             "that is one hour of audio, and cannot be packaged",
         ),
+    );
+    warn(
+        library.dirs.is_empty() && (library.watch || library.prewarm),
+        "library.watch, library.prewarm: do nothing as long as library.dirs is empty".into(),
+    );
+    warn(
+        library.prewarm && !killsize.enabled,
+        "library.prewarm: does nothing without cache.killsize.enabled, since it stops at half of cache.killsize.static".into(),
     );
     let cores = cores();
     warn(

@@ -108,8 +108,8 @@ impl<'a> Setting<'a> {
         let rung = rung.ok_or_else(|| failed("nothing is planned for this rendition"))?;
         let order =
             picture::Order { rung, input, segment: n, threads: packager.threads, distrusted };
-        // Slower than real time on one core is more than anybody would watch.
-        let cpu = 60 + (length * 4.0) as u64;
+        // All threads count, and slower than real time on each is more than anybody would watch.
+        let cpu = 60 + (length * 4.0) as u64 * packager.threads as u64;
         let muxer = Muxer::video(rung, n);
         Ok(Self { muxer, arguments: order.arguments(), seeks: order.seeks(), cpu })
     }
@@ -186,13 +186,21 @@ impl<'a> Head<'a> {
                 return Ok(None);
             }
             self.muxer.push(&chunk[..read]);
-            while let Some((n, segment)) = self.muxer.segment().map_err(|e| wrote(&e))? {
+            while let Some((n, segment)) = self.muxer.segment().map_err(|e| self.doubt(&e))? {
                 self.keep_init().await?;
                 if let Some(end) = self.advance(n, segment).await? {
                     return Ok(Some(end));
                 }
             }
         }
+    }
+
+    /// What ffmpeg wrote is wrong. After a seek that may be the seek's fault: the next head decodes from the start.
+    fn doubt(&self, what: &Corrupt) -> Error {
+        if self.seeks {
+            self.part.rendition.distrust();
+        }
+        wrote(what)
     }
 
     /// Keeps segment `n`, and says whether that was the last one for this head.
@@ -236,6 +244,7 @@ impl<'a> Head<'a> {
     /// Writes the segment; false when somebody else has.
     async fn keep(&self, n: u32, segment: Hot) -> Result<bool> {
         let rendition = &self.part.rendition;
+        self.part.package.refuse_change()?;
         if !rendition.claim(n) {
             return Ok(false);
         }
@@ -271,7 +280,7 @@ impl<'a> Head<'a> {
             return Err(crashed(&exit));
         }
         let Part { package, rendition } = self.part;
-        let Gap { frames, seconds, blank } = self.muxer.end().map_err(|e| wrote(&e))?;
+        let Gap { frames, seconds, blank } = self.muxer.end().map_err(|e| self.doubt(&e))?;
         if frames > ROUNDING && self.seeks {
             rendition.distrust();
             return Err(failed("seeking gave less than the source holds"));

@@ -6,6 +6,7 @@
 //! of the [`storyboard`]. [`file`] is the grammar of their names.
 
 pub mod adts;
+mod ahead;
 pub mod audio;
 pub mod avc;
 pub mod captions;
@@ -60,7 +61,7 @@ use self::{
 };
 use crate::{
     disk::Reservation,
-    error::{Code, Error},
+    error::{Code, Error, Result},
     source::{Source, cache::Pin},
     time::now,
 };
@@ -209,6 +210,12 @@ impl Package {
         let is_failed = |pin: &mut Pin| pin.spool().failure().is_some();
         let failed = lock(&self.pin).take_if(is_failed);
         drop(failed);
+    }
+
+    /// Refuses to go on with a file that somebody writes to meanwhile: what was read of it may be half of each.
+    fn refuse_change(&self) -> Result<()> {
+        let change = lock(&self.pin).as_ref().and_then(|pin| pin.spool().change());
+        change.map_or(Ok(()), Err)
     }
 
     fn touch(&self) {

@@ -66,7 +66,7 @@ pub struct Packager {
     /// What packages may take of the disk; None without a limit.
     pub(super) room: Option<Arc<Room>>,
     full: AtomicBool,
-    choices: Choices,
+    pub(super) choices: Choices,
     pub(super) container: Container,
     pub(super) name: String,
     pub(super) language: String,
@@ -141,7 +141,7 @@ impl Packager {
         Ok(lease)
     }
 
-    fn find_or_begin(&self, source: Arc<Source>, pin: Option<Pin>) -> Result<Lease> {
+    pub(super) fn find_or_begin(&self, source: Arc<Source>, pin: Option<Pin>) -> Result<Lease> {
         let key = self.key(&source);
         let mut packages = self.packages();
         if let Some(package) = packages.get(&key) {
@@ -189,7 +189,7 @@ impl Packager {
     }
 
     /// Makes the package's folder, once.
-    async fn create(&self, package: &Arc<Package>) -> Result<()> {
+    pub(super) async fn create(&self, package: &Arc<Package>) -> Result<()> {
         let made = package.created.get_or_try_init(|| async {
             let description = Description {
                 version: plan::VERSION,
@@ -358,7 +358,7 @@ impl Packager {
     }
 
     /// What makes two packages the same.
-    fn key(&self, source: &Source) -> Key {
+    pub(super) fn key(&self, source: &Source) -> Key {
         let captions = source.captions.as_deref();
         let marked = [captions.is_some().into()];
         // Choices are plain numbers: they can be written as JSON.

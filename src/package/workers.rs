@@ -109,6 +109,13 @@ impl Workers {
         inner.demands.len() >= self.queue
     }
 
+    /// Whether no head works and nobody waits for one.
+    pub fn is_idle(&self) -> bool {
+        let mut inner = self.inner();
+        inner.forget_leavers();
+        inner.running.is_empty() && inner.demands.is_empty()
+    }
+
     /// Segment `n` is waited for.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Backends: the bodies of their calls, read in the order that the wire contract names: size, syntax, handshake, shape.
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
     pin::pin,
     sync::Arc,
@@ -18,14 +19,18 @@ use warp::http::{
 };
 
 use crate::{
+    catalogue::{Entry, PAGE},
     config,
     error::{Code, Error, Result},
+    library::Path,
+    source::{Qid, Wanted},
     stream::parse_rid,
 };
 
 use super::{
     App,
     caller::{self, bearer},
+    player::{decode, find},
     reply::{self, Reply, Rid},
 };
 
@@ -134,7 +139,12 @@ fn authorize(app: &App, peer: Peer, headers: &HeaderMap, handshake: Option<&Valu
 
 /// `POST /api/token`
 pub async fn token(call: Call) -> Result<Reply> {
-    let grant = call.app.broker.token(call.text("qid")?).await?;
+    let wanted = match (call.field("qid"), call.field("file")) {
+        (Some(_), Some(_)) => return Err(malformed("qid", "and file exclude each other")),
+        (None, Some(_)) => Wanted::File(Path::parse(call.text("file")?)?),
+        _ => Wanted::Id(Qid::parse(call.text("qid")?)?),
+    };
+    let grant = call.app.broker.token(&wanted).await?;
     let body = json!({
         "token": grant.token,
         "rid": grant.rid,
@@ -148,7 +158,7 @@ pub async fn token(call: Call) -> Result<Reply> {
 
 /// `POST /api/batch`
 pub async fn batch(call: Call) -> Result<Reply> {
-    let qids = qids(&call)?;
+    let wanted = wanted(&call)?;
     let expiry = match call.field("expiry") {
         None => BATCH_EXPIRY,
         Some(_) => config::duration(call.text("expiry")?)
@@ -160,18 +170,11 @@ pub async fn batch(call: Call) -> Result<Reply> {
             strict.as_bool().ok_or_else(|| malformed("strict", "must be true or false"))?
         }
     };
-    let batch = call.app.broker.batch(qids, expiry, strict).await?;
+    let batch = call.app.broker.batch(wanted, expiry, strict).await?;
     let streams: Vec<_> =
-        batch.streams.iter().map(|(rid, qid)| json!({ "rid": rid, "qid": qid })).collect();
-    let errors: Vec<_> = batch
-        .errors
-        .iter()
-        .map(|(qid, error)| {
-            let mut error = error.json();
-            error["qid"] = json!(qid);
-            error
-        })
-        .collect();
+        batch.streams.iter().map(|(rid, wanted)| wanted.named(json!({ "rid": rid }))).collect();
+    let errors: Vec<_> =
+        batch.errors.iter().map(|(wanted, error)| wanted.named(error.json())).collect();
     let body = json!({
         "batchid": batch.id,
         "streams": streams,
@@ -181,27 +184,47 @@ pub async fn batch(call: Call) -> Result<Reply> {
     Ok(reply::json(StatusCode::CREATED, &body))
 }
 
-fn qids(call: &Call) -> Result<Vec<String>> {
-    let Some(Value::Array(items)) = call.field("qids") else {
-        return Err(malformed("qids", "must be a list of strings"));
+/// What a batch is to play: its `qids` in their order, then its `files`.
+fn wanted(call: &Call) -> Result<Vec<Wanted>> {
+    let mut wanted = Vec::new();
+    if call.field("qids").is_some() || call.field("files").is_none() {
+        let qid = |text: &str| Qid::parse(text).map(Wanted::Id);
+        wanted.extend(items(call, "qids", qid)?);
+    }
+    if call.field("files").is_some() {
+        let file = |text: &str| Path::parse(text).map(Wanted::File);
+        wanted.extend(items(call, "files", file)?);
+    }
+    most_of_batch(call, "qids and files", wanted.len()).map(|()| wanted)
+}
+
+/// A list of names, each through `parse`.
+fn items(call: &Call, name: &str, parse: impl Fn(&str) -> Result<Wanted>) -> Result<Vec<Wanted>> {
+    let Some(Value::Array(items)) = call.field(name) else {
+        return Err(malformed(name, "must be a list of strings"));
     };
     if items.is_empty() {
-        return Err(malformed("qids", "must name at least one media id"));
+        return Err(malformed(name, "must name at least one"));
     }
+    most_of_batch(call, name, items.len())?;
+    // Shape before content: what is no string is told first, wherever it stands.
+    let text = |(n, item): (usize, &Value)| {
+        let text = item.as_str().map(str::to_owned);
+        text.ok_or_else(|| malformed(&format!("{name}[{n}]"), "must be a string"))
+    };
+    let texts: Vec<_> = items.iter().enumerate().map(text).collect::<Result<_>>()?;
+    let parse = |(n, text): (usize, &String)| {
+        parse(text).map_err(|e| Error::new(e.code(), format!("{name}[{n}]: {e}")))
+    };
+    texts.iter().enumerate().map(parse).collect()
+}
+
+fn most_of_batch(call: &Call, name: &str, count: usize) -> Result<()> {
     let most = call.app.settings().limits.batch;
-    if items.len() > most {
-        return Err(Error::new(
-            Code::TooMany,
-            format!("qids: a batch has at most {most} media ids"),
-        ));
+    if count <= most {
+        return Ok(());
     }
-    let mut qids = Vec::with_capacity(items.len());
-    for (n, item) in items.iter().enumerate() {
-        let qid =
-            item.as_str().ok_or_else(|| malformed(&format!("qids[{n}]"), "must be a string"))?;
-        qids.push(qid.to_owned());
-    }
-    Ok(qids)
+    Err(Error::new(Code::TooMany, format!("{name}: a batch has at most {most} media")))
 }
 
 /// `POST /api/unlock`
@@ -230,6 +253,37 @@ pub async fn revoke(app: Arc<App>, peer: Peer, headers: &HeaderMap, rid: &str) -
     };
     app.broker.revoke(rid).await?;
     Ok(about(rid, reply))
+}
+
+/// `GET /api/library`
+pub async fn library(app: Arc<App>, peer: Peer, headers: &HeaderMap, query: &str) -> Result<Reply> {
+    authorize(&app, peer, headers, None)?;
+    let text = |key| find(query, key).map(decode).filter(|text| !text.is_empty());
+    let folder = text("path").map(|path| Path::parse(&path)).transpose()?;
+    let limit = match text("limit") {
+        None => PAGE,
+        Some(limit) => limit
+            .parse()
+            .ok()
+            .filter(|&limit: &usize| limit > 0)
+            .ok_or_else(|| malformed("limit", "must be a whole number from 1 on"))?,
+    };
+    let path = folder.as_ref().map(ToString::to_string).unwrap_or_default();
+    let page = app.broker.list(folder, text("after").map(Cow::into_owned), limit).await?;
+    let entries: Vec<_> = page.entries.iter().map(entry).collect();
+    let body = json!({ "path": path, "entries": entries, "next": page.next });
+    Ok(reply::json(StatusCode::OK, &body))
+}
+
+fn entry(Entry { path, modified, file }: &Entry) -> Value {
+    json!({
+        "name": path.name(),
+        "path": path.as_str(),
+        "kind": file.map_or("folder", |file| file.kind.as_str()),
+        "duration": file.and_then(|file| file.duration),
+        "size": file.map(|file| file.size),
+        "modified": instant(*modified),
+    })
 }
 
 /// `GET /api/health`

@@ -118,12 +118,12 @@ fn header_token(headers: &HeaderMap) -> Result<Option<&str>> {
 }
 
 /// The first value of `key`, as it was sent.
-fn find<'q>(query: &'q str, key: &str) -> Option<&'q str> {
+pub(super) fn find<'q>(query: &'q str, key: &str) -> Option<&'q str> {
     query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
 }
 
 /// Percent-decodes; what is no UTF-8 then becomes U+FFFD, which no token has.
-fn decode(text: &str) -> Cow<'_, str> {
+pub(super) fn decode(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
     }

@@ -31,6 +31,8 @@ pub enum Route {
     Unlock,
     /// `/api/streams/<rid>`
     Streams,
+    /// `/api/library`
+    Library,
     /// `/api/health`
     Health,
     /// `/api/ready`
@@ -53,11 +55,12 @@ pub enum Route {
 
 impl Route {
     /// Every route, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Token,
         Self::Batch,
         Self::Unlock,
         Self::Streams,
+        Self::Library,
         Self::Health,
         Self::Ready,
         Self::Metrics,
@@ -75,6 +78,7 @@ impl Route {
             "/api/token" => Self::Token,
             "/api/batch" => Self::Batch,
             "/api/unlock" => Self::Unlock,
+            "/api/library" => Self::Library,
             "/api/health" => Self::Health,
             "/api/ready" => Self::Ready,
             "/metrics" => Self::Metrics,
@@ -92,6 +96,7 @@ impl Route {
             Self::Batch => "batch",
             Self::Unlock => "unlock",
             Self::Streams => "streams",
+            Self::Library => "library",
             Self::Health => "health",
             Self::Ready => "ready",
             Self::Metrics => "metrics",
@@ -124,7 +129,10 @@ impl Route {
 
     /// Whether its successes are too many, or too dull, for a line each.
     pub const fn is_quiet(self) -> bool {
-        !matches!(self, Self::Token | Self::Batch | Self::Unlock | Self::Streams | Self::Other)
+        !matches!(
+            self,
+            Self::Token | Self::Batch | Self::Unlock | Self::Streams | Self::Library | Self::Other
+        )
     }
 }
 
@@ -141,6 +149,15 @@ pub fn tree(app: &Arc<App>) -> BoxedFilter<(Response,)> {
         .then(|rid: String, app, peer, headers: HeaderMap| async move {
             answer(api::revoke(app, peer, &headers, &rid).await)
         });
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    let library = warp::path!("api" / "library")
+        .and(state(app))
+        .and(warp::ext::get::<api::Peer>())
+        .and(warp::header::headers_cloned())
+        .and(query)
+        .then(|app, peer, headers: HeaderMap, query: String| async move {
+            answer(api::library(app, peer, &headers, &query).await)
+        });
     let health = warp::path!("api" / "health").map(|| answer(Ok(api::health())));
     let ready = warp::path!("api" / "ready")
         .and(state(app))
@@ -148,7 +165,7 @@ pub fn tree(app: &Arc<App>) -> BoxedFilter<(Response,)> {
     let metrics =
         warp::path!("metrics").and(state(app)).map(|app: Arc<App>| answer(Ok(api::metrics(&app))));
 
-    let routes = token.or(batch).unify().or(unlock).unify().or(streams).unify();
+    let routes = token.or(batch).unify().or(unlock).unify().or(streams).unify().or(library).unify();
     let routes = routes.or(health).unify().or(ready).unify().or(metrics).unify();
     let lost = |_: Rejection| async {
         Ok::<_, std::convert::Infallible>(answer(Err(Error::new(
@@ -202,6 +219,7 @@ mod tests {
             ("/api/batch", Route::Batch),
             ("/api/unlock", Route::Unlock),
             ("/api/streams/x", Route::Streams),
+            ("/api/library", Route::Library),
             ("/api/health", Route::Health),
             ("/api/ready", Route::Ready),
             ("/metrics", Route::Metrics),

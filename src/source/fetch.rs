@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    Qid, Source, Sources,
+    Origin, Qid, Source, Sources,
     cache::{self, Pin},
     ended,
     spool::Spool,
@@ -82,7 +82,8 @@ impl Sources {
         match self.probe(pin.spool()).await {
             Ok(media) => {
                 let checked = AtomicI64::new(now());
-                let source = Source { qid, id, media, captions, warnings, validators, checked };
+                let origin = Origin::Upstream(qid);
+                let source = Source { origin, id, media, captions, warnings, validators, checked };
                 Ok((Arc::new(source), Some(pin)))
             }
             Err(error) => {
@@ -96,7 +97,7 @@ impl Sources {
     }
 
     /// Waits until fewer than `upstream.fetches` are under way.
-    async fn take_turn(&self) -> Result<OwnedSemaphorePermit> {
+    pub(super) async fn take_turn(&self) -> Result<OwnedSemaphorePermit> {
         let turn = tokio::time::timeout(self.patience, self.fetches.clone().acquire_owned()).await;
         let busy = |_| Error::busy("too many fetches are under way", RETRY);
         turn.map_err(busy)?.map_err(|_| ended())
@@ -113,7 +114,7 @@ impl Sources {
             return known;
         }
         Arc::new(Source {
-            qid: known.qid.clone(),
+            origin: known.origin.clone(),
             id: known.id.clone(),
             media: known.media.clone(),
             captions,

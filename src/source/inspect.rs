@@ -8,7 +8,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Qid, Source, Sources,
+    Origin, Source, Sources,
     cache::Pin,
     probe::{self, Input, Media, Stop},
     spool::Spool,
@@ -45,10 +45,10 @@ impl Sources {
         let media = self.probe(&spool).await?;
         let id = hex::encode(Sha256::digest(file.as_os_str().as_encoded_bytes()));
         let pin = Pin::local(&id, spool);
-        let qid = Qid::parse("local")?;
         let (warnings, validators) = (Vec::new(), Validators::default());
         let checked = AtomicI64::new(now());
-        let source = Source { qid, id, media, captions, warnings, validators, checked };
+        let source =
+            Source { origin: Origin::Local, id, media, captions, warnings, validators, checked };
         Ok((Arc::new(source), pin))
     }
 
@@ -72,12 +72,12 @@ impl Sources {
                     return self.decode(spool, container).await;
                 }
                 Err(Stop::Undetermined(_)) => u64::MAX,
-                Err(Stop::Unsupported(found)) => return Err(unsupported(&found)),
+                Err(Stop::Unsupported(found)) => return Err(unsupported(spool, &found)),
                 Err(Stop::Io(kind)) => {
                     return Err(Error::io("reading a source", &kind.into()));
                 }
                 Err(Stop::More(_) | Stop::Whole) => {
-                    return Err(unsupported("a file that ends before its header does"));
+                    return Err(unsupported(spool, "a file that ends before its header does"));
                 }
             };
         }
@@ -87,11 +87,12 @@ impl Sources {
         let (path, limit) = (spool.path(), self.patience);
         probe::last::decode(&self.ffmpeg, &path, container, limit)
             .await
-            .map_err(|found| unsupported(&found))
+            .map_err(|found| unsupported(spool, &found))
     }
 }
 
-fn unsupported(found: &str) -> Error {
-    let text = format!("the upstream sent {found}, which cannot be played");
+fn unsupported(spool: &Spool, found: &str) -> Error {
+    let whose = if spool.is_foreign() { "the file is" } else { "the upstream sent" };
+    let text = format!("{whose} {found}, which cannot be played");
     Error::new(Code::UnsupportedMedia, text)
 }

@@ -1,11 +1,13 @@
 //! The bytes of one media id: found, or fetched once however many ask.
 //!
 //! In the order of a request: [`Qid`] names the media, [`Sources`] knows it or has it fetched, [`upstream`] asks for it,
-//! [`cache`] holds the file, [`spool`] lets it be read while it arrives, [`probe`] says what it is.
+//! [`cache`] holds the file, [`spool`] lets it be read while it arrives, [`probe`] says what it is. A file of the
+//! [`library`](crate::library) is read where it lies.
 
 pub mod cache;
 mod fetch;
 mod inspect;
+mod local;
 pub mod probe;
 mod sources;
 pub mod spool;
@@ -23,6 +25,7 @@ pub use self::sources::{CheckCaptions, Sources};
 use self::{probe::Media, upstream::Validators};
 use crate::{
     error::{Code, Error, Result},
+    library::{self, Stamp},
     time::now,
 };
 
@@ -52,12 +55,50 @@ impl Qid {
     }
 }
 
+/// What a backend may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// Media that the upstream has.
+    Id(Qid),
+    /// A file of the library.
+    File(library::Path),
+}
+
+impl Wanted {
+    /// A JSON object with the name that the backend gave, under the key that it gave it by.
+    #[must_use]
+    pub fn named(&self, mut object: serde_json::Value) -> serde_json::Value {
+        match self {
+            Self::Id(qid) => object["qid"] = qid.as_str().into(),
+            Self::File(path) => object["file"] = path.as_str().into(),
+        }
+        object
+    }
+}
+
+/// Where a source's bytes are had from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The upstream, under this id.
+    Upstream(Qid),
+    /// A file of the library, as it was when it was read.
+    Library {
+        /// Where it is.
+        path: library::Path,
+        /// Which version of it.
+        stamp: Stamp,
+    },
+    /// A file that was named on the command line, and is held open as long as it is needed.
+    Local,
+}
+
 /// What is known of one version of one media id. The bytes themselves come and go.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Source {
-    /// The id that it was asked for by.
-    pub qid: Qid,
-    /// Names this version of this media: 64 hexadecimal digits; another once the upstream changes.
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Names this version of this media: 64 hexadecimal digits; another once it changes.
     pub id: String,
     /// What it holds.
     pub media: Media,

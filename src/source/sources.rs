@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::{
-    Qid, Source,
+    Origin, Qid, Source, Wanted,
     cache::{Cache, Pin},
     ended,
     upstream::Upstream,
@@ -25,6 +25,7 @@ use crate::{
     config::{self, Template},
     error::{Code, Error, Result},
     ffmpeg::Ffmpeg,
+    library::Library,
     metrics::Metrics,
 };
 
@@ -37,11 +38,14 @@ const KNOWN: u64 = 16 << 20;
 /// Says what is wrong with bytes that are no captions. Handed in, because this room knows nothing of captions.
 pub type CheckCaptions = fn(&[u8]) -> std::result::Result<(), String>;
 
-type Flight = Shared<BoxFuture<'static, Result<(Arc<Source>, Option<Pin>)>>>;
+pub(super) type Outcome = Result<(Arc<Source>, Option<Pin>)>;
+
+type Flight = Shared<BoxFuture<'static, Outcome>>;
 
 /// All sources of one process.
 pub struct Sources {
     pub(super) upstream: Upstream,
+    pub(super) library: Arc<Library>,
     pub(super) cache: Arc<Cache>,
     pub(super) ffmpeg: Ffmpeg,
     pub(super) audio: Template,
@@ -52,7 +56,7 @@ pub struct Sources {
     pub(super) patience: Duration,
     /// Fetches under way, of sources and captions together.
     pub(super) fetches: Arc<Semaphore>,
-    /// By the hash of their addresses.
+    /// By the hash of their addresses; files of the library by that of their versions.
     pub(super) known: moka::sync::Cache<String, Arc<Source>>,
     pub(super) failed: moka::sync::Cache<String, Error>,
     flights: Mutex<HashMap<String, Flight>>,
@@ -61,9 +65,10 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Sources as `settings` say, in `cache`.
+    /// Sources as `settings` say, fetched into `cache` or read from `library`.
     pub fn new(
         settings: &config::Settings,
+        library: Arc<Library>,
         cache: Arc<Cache>,
         ffmpeg: Ffmpeg,
         metrics: Arc<Metrics>,
@@ -73,6 +78,7 @@ impl Sources {
         let weigh = |_: &String, source: &Arc<Source>| source.weight() as u32;
         Ok(Arc::new_cyclic(|own| Self {
             upstream,
+            library,
             cache,
             ffmpeg,
             audio: settings.url.audio.clone(),
@@ -95,10 +101,14 @@ impl Sources {
 
     /// Takes over what an earlier run knew of a source, and its file if that is still there.
     pub fn adopt(&self, source: Arc<Source>) {
+        let Origin::Upstream(qid) = &source.origin else {
+            // Others lie somewhere else, and are looked at when they are needed.
+            return;
+        };
         if !self.cache.adopt(&source.id, source.validators.length) {
             tracing::debug!("a source of an earlier run is not on disk any more");
         }
-        self.known.insert(self.key(&source.qid), source);
+        self.known.insert(self.key(qid), source);
     }
 
     /// Removes files of an earlier run that nobody knows.
@@ -111,12 +121,21 @@ impl Sources {
         self.cache.limit()
     }
 
-    /// What `qid` is, asking the upstream if nobody did lately. All who ask at once share one fetch, which goes on
-    /// when they leave. The pin, if there is one, keeps the bytes that were just fetched.
+    /// What `wanted` is. The pin, if there is one, keeps the bytes that were just found or fetched.
     ///
     /// # Errors
-    /// As the upstream table of the wire contract says; failures are told again for 2 s.
-    pub async fn get(&self, qid: &Qid) -> Result<(Arc<Source>, Option<Pin>)> {
+    /// As the upstream table of the wire contract says; [`Code::MediaNotFound`] for what the library does not have. Failures
+    /// are told again for 2 s.
+    pub async fn get(&self, wanted: &Wanted) -> Outcome {
+        match wanted {
+            Wanted::Id(qid) => self.fetched(qid).await,
+            Wanted::File(path) => self.file(path).await,
+        }
+    }
+
+    /// What `qid` is, asking the upstream if nobody did lately. All who ask at once share one fetch, which goes on
+    /// when they leave.
+    async fn fetched(&self, qid: &Qid) -> Outcome {
         let key = self.key(qid);
         if let Some(error) = self.failed.get(&key) {
             return Err(error);
@@ -127,22 +146,30 @@ impl Sources {
             return Ok((source.clone(), None));
         }
         Metrics::count(&self.metrics.source_lookups, "miss");
-        self.share(key, qid, known).await
+        self.fetch(key, qid, known).await
     }
 
     /// The bytes of `source`: those that are here, or fetched again.
     ///
     /// # Errors
-    /// As [`Sources::get`]; [`Code::StreamGone`] when the upstream has another version by now.
+    /// As [`Sources::get`]; [`Code::StreamGone`] when there is another version by now.
     pub async fn bytes(&self, source: &Source) -> Result<Pin> {
+        match &source.origin {
+            Origin::Upstream(qid) => self.fetched_bytes(source, qid).await,
+            Origin::Library { path, stamp } => self.reopen(&source.id, path, stamp).await,
+            Origin::Local => Err(Error::new(Code::Internal, "a local file was let go of")),
+        }
+    }
+
+    async fn fetched_bytes(&self, source: &Source, qid: &Qid) -> Result<Pin> {
         if let Some(pin) = self.cache.pin(&source.id) {
             return Ok(pin);
         }
-        let key = self.key(&source.qid);
+        let key = self.key(qid);
         if let Some(error) = self.failed.get(&key) {
             return Err(error);
         }
-        let (now, pin) = self.share(key, &source.qid, None).await?;
+        let (now, pin) = self.fetch(key, qid, None).await?;
         if now.id == source.id
             && let Some(pin) = pin.or_else(|| self.cache.pin(&source.id))
         {
@@ -151,28 +178,36 @@ impl Sources {
         Err(Error::new(Code::StreamGone, "the media has changed upstream; ask for a new stream"))
     }
 
-    /// Joins the fetch for `key`, or starts it in a task of its own.
-    async fn share(
+    async fn fetch(&self, key: String, qid: &Qid, known: Option<Arc<Source>>) -> Outcome {
+        let qid = qid.clone();
+        self.share(key, |own, key| async move { own.load(&key, qid, known).await }).await
+    }
+
+    /// Joins the work for `key`, or starts it in a task of its own.
+    pub(super) async fn share<F: Future<Output = Outcome> + Send + 'static>(
         &self,
         key: String,
-        qid: &Qid,
-        known: Option<Arc<Source>>,
-    ) -> Result<(Arc<Source>, Option<Pin>)> {
+        load: impl FnOnce(Arc<Self>, String) -> F,
+    ) -> Outcome {
         let flight = {
             let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-            let start = |key: &String| self.start(key.clone(), qid.clone(), known);
+            let start = |key: &String| self.start(key.clone(), load);
             flights.entry(key).or_insert_with_key(start).clone()
         };
         flight.await
     }
 
-    fn start(&self, key: String, qid: Qid, known: Option<Arc<Source>>) -> Flight {
+    fn start<F: Future<Output = Outcome> + Send + 'static>(
+        &self,
+        key: String,
+        load: impl FnOnce(Arc<Self>, String) -> F,
+    ) -> Flight {
         let Some(own) = self.own.upgrade() else {
             return futures_util::future::ready(Err(ended())).boxed().shared();
         };
+        // Whatever happens, the flight ends: one that stayed would be joined for ever.
+        let load = AssertUnwindSafe(load(own.clone(), key.clone())).catch_unwind();
         let task = tokio::spawn(async move {
-            // Whatever happens, the flight ends: one that stayed would be joined for ever.
-            let load = AssertUnwindSafe(own.load(&key, qid, known)).catch_unwind();
             let outcome = load.await.unwrap_or_else(|_| Err(ended()));
             match &outcome {
                 // One whose download broke off meanwhile is to be asked for again.

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io,
-    os::unix::fs::FileExt,
+    os::{fd::AsRawFd, unix::fs::FileExt},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -13,7 +13,11 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::error::{Code, Error, Result};
+use super::local;
+use crate::{
+    error::{Code, Error, Result},
+    library::Stamp,
+};
 
 /// How far a download has come.
 #[derive(Clone, Debug)]
@@ -38,6 +42,8 @@ pub struct Spool {
     progress: watch::Sender<Progress>,
     /// The file stays when this goes.
     kept: AtomicBool,
+    /// Of a file that belongs to somebody else, who may change it: what it was when it was opened.
+    stamp: Option<Stamp>,
 }
 
 impl Spool {
@@ -55,10 +61,20 @@ impl Spool {
         Ok(Self::over(file, path, Some(bytes), Progress::Whole(bytes), true))
     }
 
+    /// A whole file that belongs to somebody else, opened when it was `stamp`. It is only read, and by its descriptor:
+    /// what was opened is what is read, whatever its name leads to by now.
+    pub fn foreign(file: File, stamp: Stamp) -> Self {
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        let whole = Progress::Whole(stamp.size);
+        let mut spool = Self::over(file, path.as_ref(), Some(stamp.size), whole, true);
+        spool.stamp = Some(stamp);
+        spool
+    }
+
     fn over(file: File, path: &Path, total: Option<u64>, at: Progress, kept: bool) -> Self {
         let path = Mutex::new(path.to_owned());
         let (progress, kept) = (watch::Sender::new(at), AtomicBool::new(kept));
-        Self { file, path, total, progress, kept }
+        Self { file, path, total, progress, kept, stamp: None }
     }
 
     /// Length in bytes as the upstream announced it, or as it turned out.
@@ -86,8 +102,20 @@ impl Spool {
     pub fn failure(&self) -> Option<Error> {
         match &*self.progress.borrow() {
             Progress::Failed(error) => Some(error.clone()),
-            _ => None,
+            _ => self.change(),
         }
+    }
+
+    /// [`Code::StreamGone`] if this is somebody else's file, and it has been written since it was opened.
+    pub fn change(&self) -> Option<Error> {
+        let before = self.stamp?;
+        let same = Stamp::of(&self.file).is_ok_and(|now| now.is_like(&before));
+        (!same).then(local::gone)
+    }
+
+    /// Whether it belongs to somebody else.
+    pub fn is_foreign(&self) -> bool {
+        self.stamp.is_some()
     }
 
     /// Where the file is now.
@@ -154,8 +182,11 @@ impl Spool {
     pub fn fail(&self, error: Error) {
         // A move that is under way comes first, or not at all.
         let _path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
-        self.kept.store(false, Relaxed);
         self.progress.send_replace(Progress::Failed(error));
+        if self.is_foreign() {
+            return;
+        }
+        self.kept.store(false, Relaxed);
         if let Err(error) = self.file.set_len(0) {
             tracing::warn!(%error, "a broken download keeps its room on the disk for now");
         }
@@ -254,6 +285,25 @@ mod tests {
         spool.fail(Error::new(Code::UnsupportedMedia, "a web page"));
         drop(spool);
         assert!(!part.exists() && !kept.exists());
+    }
+
+    #[tokio::test]
+    async fn somebody_elses_file_is_read_by_its_descriptor_and_never_harmed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("a"), dir.path().join("b"));
+        std::fs::write(&path, b"abc").unwrap();
+        let file = File::open(&path).unwrap();
+        let stamp = Stamp::of(&file).unwrap();
+        let spool = Arc::new(Spool::foreign(file, stamp));
+        std::fs::rename(&path, &other).unwrap();
+        assert_eq!(std::fs::read(spool.path()).unwrap(), b"abc");
+        assert_eq!(read(&spool, 1, 10).await.unwrap(), b"bc");
+        assert!(spool.is_whole() && spool.failure().is_none());
+        std::fs::write(&other, b"abcd").unwrap();
+        assert_eq!(spool.failure().unwrap().code(), Code::StreamGone);
+        spool.fail(Error::new(Code::Internal, "no"));
+        drop(spool);
+        assert_eq!(std::fs::read(&other).unwrap(), b"abcd");
     }
 
     #[test]

@@ -44,6 +44,24 @@ impl Broker {
         self.grant(self.ask(qid).expect(201).json())
     }
 
+    /// `POST /api/token` for this file of the library.
+    pub fn ask_file(&self, file: &str) -> Reply {
+        self.post_json("/api/token", &json!({ "handshake": HANDSHAKE, "file": file }))
+    }
+
+    /// [`Broker::ask_file`], which must succeed.
+    #[track_caller]
+    pub fn token_file(&self, file: &str) -> Grant {
+        self.grant(self.ask_file(file).expect(201).json())
+    }
+
+    /// `GET /api/library` with this query.
+    #[track_caller]
+    pub fn library(&self, query: &str) -> Reply {
+        let bearer = format!("Bearer {HANDSHAKE}");
+        self.get(&format!("/api/library{query}"), &[("authorization", &bearer)])
+    }
+
     /// `POST /api/unlock`, which must succeed.
     #[track_caller]
     pub fn unlock(&self, rid: &str) -> Grant {

@@ -106,6 +106,37 @@ fn errors_name_key_value_and_what_is_allowed() {
 }
 
 #[test]
+fn directories_of_the_library_are_there_and_have_names() {
+    for (yaml, expected) in [
+        ("library: {dirs: [/tmp, data/state/films]}", "library.dirs: "),
+        ("library: {dirs: [data/state/films]}", "must lie apart"),
+        ("library: {dirs: [.]}", "must lie apart"),
+        ("library: {dirs: [/]}", "must lie apart"),
+        ("library: {dirs: [/tmp/..]}", "must lie apart"),
+        (
+            "library: {dirs: [/nowhere/films]}",
+            "library.dirs: \"/nowhere/films\" cannot be read (No such file",
+        ),
+        (
+            "library: {dirs: /proc/version}",
+            "(Not a directory (os error 20)); it must be a directory that exists",
+        ),
+        (
+            "library: {dirs: [/proc/self/..]}",
+            "library.dirs: \"/proc/self/..\" has no name to list it by",
+        ),
+        ("library: {dirs: [/tmp/.hidden]}", "must be one that is not hidden"),
+        ("library: {dirs: [/usr/bin, /usr/../bin]}", "has the same last part as \"/usr/bin\""),
+        ("library: {dirs: ['']}", "library.dirs: must not hold an empty path"),
+        ("library: {dirs: [{a: b}]}", "library.dirs: must be a list"),
+        ("library: {settle: 0s}", "library.settle: "),
+    ] {
+        let text = error(yaml);
+        assert!(text.contains(expected), "{text:?} lacks {expected:?}");
+    }
+}
+
+#[test]
 fn what_has_no_default_must_be_there() {
     for (yaml, expected) in [
         ("", "handshake: is missing"),
@@ -204,6 +235,11 @@ fn warnings_name_what_does_not_fit() {
         ("limits: {trusted_proxies: 0.0.0.0/0}", "limits.trusted_proxies: holds everybody"),
         ("limits: {idle: 5s}", "packager.segment: 5s is more than half of limits.idle (5s)"),
         ("cache: {memory: 1GB}", "cache.memory: 1GB is more than cache.killsize.static (512MB)"),
+        ("library: {watch: true}", "library.watch, library.prewarm: do nothing"),
+        (
+            "cache: {killsize: {enabled: false}}\nlibrary: {dirs: [/usr], prewarm: true}",
+            "library.prewarm: does nothing without cache.killsize.enabled",
+        ),
     ] {
         let found = warnings(&loaded(yaml));
         assert!(found.iter().any(|text| text.starts_with(expected)), "{yaml}: {found:?}");

@@ -31,6 +31,7 @@ upstream:
   wait: 20s
   redirects: 2
   headers: {Authorization: "Bearer hunter2", X-Number: 42}
+library: {dirs: [/usr], watch: true, prewarm: true, settle: 3s}
 captions: {required: yes, name: Norsk, language: no, max_size: 3MB}
 packager: {workers: 3, queue: 4, bitrate: 96001, segment: 6s, container: ts, ffmpeg: /opt/ffmpeg, memory: 2GiB, stall: 5s, copy: [av1], copy_bitrate: 96k, video: {encoder: h264_qsv, preset: fast, ladder: ["540:1200k"], ahead: 2m}}
 token: {secret: hunter2-token-secret}

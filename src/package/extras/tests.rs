@@ -55,8 +55,14 @@ impl House {
             room: None,
         };
         let cache = Cache::new(bounds, metrics.clone());
-        let sources =
-            Sources::new(&settings, cache, ffmpeg.clone(), metrics.clone(), Captions::check);
+        let sources = Sources::new(
+            &settings,
+            Arc::default(),
+            cache,
+            ffmpeg.clone(),
+            metrics.clone(),
+            Captions::check,
+        );
         let sources = sources.unwrap();
         let (source, pin) = sources.local(&path, None).await.unwrap();
 
