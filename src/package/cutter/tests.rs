@@ -100,7 +100,7 @@ impl Source {
     fn rungs(&self, steps: &[(u32, u32)]) -> Vec<Rung> {
         let ladder = steps.iter().map(|&(height, bitrate)| Step { height, bitrate }).collect();
         let segment = Duration::from_secs(4);
-        Rung::all(&self.media, &Choices { ladder, segment, ..Choices::default() })
+        Rung::all(&self.media, &Choices { segment, ladder, ..Choices::default() })
     }
 
     fn rung(&self) -> Rung {
