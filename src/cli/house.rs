@@ -17,12 +17,7 @@ use crate::{
     ffmpeg::Ffmpeg,
     library::Library,
     metrics::Metrics,
-    package::{
-        Packager,
-        captions::Captions,
-        encoder,
-        store::{Key, Store},
-    },
+    package::{Packager, captions::Captions, encoder, key::Key, store::Store},
     source::{
         Sources,
         cache::{Bounds, Cache},

@@ -6,10 +6,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use super::{
-    PRESSURE, Package, Packager, RETRY, lock,
-    store::{Key, erase},
-};
+use super::{PRESSURE, Package, Packager, RETRY, key::Key, lock, store::erase};
 use crate::{
     disk::Reservation,
     error::{Error, Result},

@@ -21,9 +21,10 @@ use super::{
     Package, Packager, RETRY,
     file::File,
     head::{self, crashed, failed},
+    key::Key,
     lock,
     peaks::{self, Peaks},
-    store::{Hot, Key},
+    store::Hot,
     view::{Name, no_such_file, zipped},
 };
 use crate::{

@@ -10,10 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    process::{ChildStdin, ChildStdout},
-};
+use tokio::{io::AsyncReadExt, process::ChildStdout};
 
 use super::{
     Packager, Part,
@@ -21,6 +18,7 @@ use super::{
     audio::Coding,
     control::Control,
     encoder::{Input, audio as sound, video as picture},
+    feed,
     file::{File, Format},
     muxer::{Gap, Muxer},
     store::Hot,
@@ -28,11 +26,8 @@ use super::{
 use crate::{
     error::{Code, Error, Result},
     ffmpeg::{Exit, Process},
-    source::spool::{self, Spool},
+    source::spool::Spool,
 };
-
-/// Bytes that go to ffmpeg's stdin at once.
-const FEED: usize = 256 * 1024;
 
 /// Bytes that come from ffmpeg's stdout at once: what a pipe holds.
 const CHUNK: usize = 64 * 1024;
@@ -138,7 +133,7 @@ impl<'a> Head<'a> {
         part: &'a Part,
         control: &'a Control,
     ) -> Result<(Self, Process, Arc<Spool>)> {
-        let source = source(packager, part, control).await?;
+        let source = feed::source(packager, part, control).await?;
         let piped = !source.is_whole();
         let input = if piped { Input::Pipe } else { Input::File(source.path()) };
         let Setting { muxer, arguments, seeks, cpu } = Setting::of(packager, part, control, input)?;
@@ -156,7 +151,7 @@ impl<'a> Head<'a> {
         let (packager, control) = (self.packager, self.control);
         let feed = async {
             match stdin {
-                Some(stdin) => feed(packager, control, &source, stdin).await,
+                Some(stdin) => feed::feed(packager, control, &source, stdin).await,
                 None => Ok(()),
             }
         };
@@ -308,61 +303,6 @@ impl<'a> Head<'a> {
             }
         }
         Ok(End::Done)
-    }
-}
-
-/// The source, as much of it as a head needs to begin. While it has to be fetched the head is starved: a slow upstream
-/// must not hold up those who have theirs.
-async fn source(packager: &Packager, part: &Part, control: &Control) -> Result<Arc<Spool>> {
-    let fetch = async {
-        let source = packager.pin(&part.package).await?.spool().clone();
-        if !part.package.plan.pipe {
-            source.wait_for(u64::MAX).await?;
-        }
-        Ok(source)
-    };
-    let mut fetch = std::pin::pin!(fetch);
-    tokio::select! {
-        biased;
-        here = &mut fetch => return here,
-        () = std::future::ready(()) => {}
-    }
-    let fetched = async {
-        packager.workers.dispatch();
-        fetch.await
-    };
-    control.starve(fetched).await
-}
-
-/// Hands the source to ffmpeg as it arrives. A process that stops reading has what it wants.
-async fn feed(
-    packager: &Packager,
-    control: &Control,
-    source: &Arc<Spool>,
-    mut stdin: ChildStdin,
-) -> Result<()> {
-    let mut at = 0;
-    loop {
-        let have = match source.available() {
-            have if have > at => have,
-            _ => {
-                let more = async {
-                    packager.workers.dispatch();
-                    source.wait_for(at + 1).await
-                };
-                control.starve(more).await?
-            }
-        };
-        let len = FEED.min((have - at) as usize);
-        if len == 0 {
-            return Ok(());
-        }
-        let chunk = spool::read(source, at, len).await;
-        let chunk = chunk.map_err(|e| failed(format!("reading a source: {e}")))?;
-        at += chunk.len() as u64;
-        if stdin.write_all(&chunk).await.is_err() {
-            return Ok(());
-        }
     }
 }
 

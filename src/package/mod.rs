@@ -16,19 +16,23 @@ pub mod cutter;
 pub mod encoder;
 mod eviction;
 mod extras;
+mod feed;
 pub mod file;
 pub mod fmp4;
 pub mod fragments;
 mod head;
+pub mod key;
 pub mod ladder;
 mod menu;
 mod muxer;
+mod pace;
 mod packager;
 pub mod packed;
 mod peaks;
 pub mod plan;
 pub mod playlist;
 mod rendition;
+mod restore;
 pub mod store;
 pub mod storyboard;
 pub mod table;
@@ -54,9 +58,9 @@ use tokio::sync::{Notify, OnceCell};
 pub use self::packager::Packager;
 use self::{
     file::{Kind, Track},
+    key::Key,
     plan::Plan,
     rendition::{Outlook, Rendition},
-    store::Key,
     table::SegmentTable,
 };
 use crate::{

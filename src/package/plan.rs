@@ -48,7 +48,7 @@ impl Plan {
             let size = (video.width, video.height);
             Storyboard::new(media.container, video.index, size, video.length)
         });
-        let plan = Self { pipe: media.pipe, audio, video: Rung::all(media, choices), storyboard };
+        let plan = Self { pipe: media.pipe, audio, video: rungs(media, choices), storyboard };
         if plan.audio.is_empty() && plan.video.is_empty() {
             let text = "the media has nothing in it that can be played";
             return Err(Error::new(Code::UnsupportedMedia, text));
@@ -109,6 +109,22 @@ impl Plan {
 /// Audio renditions of one package.
 const MOST_TRACKS: usize = 16;
 
+/// The most bits a second of the rung that players begin with: more would make them wait on many a line.
+const START: u32 = 3_000_000;
+
+/// The rungs, best first, but for the one that players begin with: the best that this machine encodes with ease and that
+/// most lines carry. That one comes before all others (RFC 8216 section 6.3.1 lets players begin with any; they take it).
+fn rungs(media: &Media, choices: &Choices) -> Vec<Rung> {
+    let mut rungs = Rung::all(media, choices);
+    rungs.reverse();
+    let is_easy = |rung: &Rung| rung.pixels() <= choices.speed as f64 && rung.bitrate <= START;
+    let first = rungs.iter().position(is_easy).or(rungs.len().checked_sub(1));
+    if let Some(first) = first {
+        rungs[..=first].rotate_right(1);
+    }
+    rungs
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -125,5 +141,32 @@ pub(super) mod tests {
         let error = Plan::new(&media(44_100, 2, 0), &Choices::default()).unwrap_err();
         assert_eq!(error.code(), Code::UnsupportedMedia);
         assert!(Plan::new(&media(44_100, 0, 10), &Choices::default()).is_err());
+    }
+
+    #[test]
+    fn players_begin_with_a_rung_that_is_easy() {
+        let mut film = media(48_000, 2, 480_000);
+        film.video = Some(media::Video {
+            index: 0,
+            codec: media::Picture::Vp9,
+            width: 1920,
+            height: 1080,
+            plain: true,
+            interlaced: false,
+            rate: media::FrameRate { numerator: 30, denominator: 1 },
+            constant: true,
+            length: 10_000,
+            delay: 0,
+            bitrate: 0,
+            cuts: None,
+        });
+        let heights = |speed| {
+            let choices = Choices { speed, ..Choices::default() };
+            let plan = Plan::new(&film, &choices).unwrap();
+            plan.video.iter().map(|rung| rung.height).collect::<Vec<_>>()
+        };
+        assert_eq!(heights(1 << 40), [720, 1080, 480, 360, 240]);
+        assert_eq!(heights(10_000_000), [360, 1080, 720, 480, 240]);
+        assert_eq!(heights(1), [240, 1080, 720, 480, 360]);
     }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -12,14 +12,11 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, futures::Notified};
 
-use super::{control::Control, file::Track, table::SegmentTable};
+use super::{control::Control, file::Track, pace::Pace, table::SegmentTable};
 use crate::error::{Code, Error};
 
 /// For how long a segment that could not be made is answered with its error.
 const FAILURE_LIFE: Duration = Duration::from_secs(10);
-
-/// For how long a player that has asked for a segment is taken to go on from there.
-const ATTENTION: Duration = Duration::from_secs(30);
 
 /// What a segment that somebody asks for can expect.
 #[derive(Debug)]
@@ -62,16 +59,6 @@ pub struct Rendition {
     finished: AtomicBool,
     init: OnceLock<Bytes>,
     pace: Option<Pace>,
-}
-
-/// What keeps heads from running far ahead of the players that they work for.
-#[derive(Debug)]
-struct Pace {
-    /// Seconds of media.
-    ahead: f64,
-    began: Instant,
-    /// When each segment was asked for last, in seconds from `began` on, plus 1; 0 for never.
-    asked: Box<[AtomicU32]>,
 }
 
 /// Never held across an await.
@@ -117,8 +104,7 @@ impl Rendition {
     /// The same, made no further ahead of its players than so many seconds.
     #[must_use]
     pub fn paced(self, ahead: Duration) -> Self {
-        let asked = (0..self.table.len()).map(|_| AtomicU32::new(0)).collect();
-        let pace = Pace { ahead: ahead.as_secs_f64(), began: Instant::now(), asked };
+        let pace = Pace::new(self.table.len(), ahead);
         Self { pace: Some(pace), ..self }
     }
 
@@ -129,31 +115,15 @@ impl Rendition {
 
     /// A player has asked for segment `n`: heads may go on behind it.
     pub fn note(&self, n: u32) {
-        if let Some(pace) = &self.pace
-            && let Some(asked) = pace.asked.get(n as usize)
-        {
-            asked.store(pace.now(), Relaxed);
+        if let Some(pace) = &self.pace {
+            pace.note(n);
             self.wake();
         }
     }
 
     /// Whether a player is near enough before segment `n` for it to be made now.
     pub fn is_due(&self, n: u32) -> bool {
-        let Some(pace) = &self.pace else {
-            return true;
-        };
-        let recent = pace.now().saturating_sub(ATTENTION.as_secs() as u32).max(1);
-        let mut way = 0.0;
-        for at in (0..=n).rev() {
-            if pace.asked.get(at as usize).is_some_and(|asked| asked.load(Relaxed) >= recent) {
-                return true;
-            }
-            way += self.table.seconds(at).unwrap_or_default();
-            if way > pace.ahead {
-                break;
-            }
-        }
-        false
+        self.pace.as_ref().is_none_or(|pace| pace.is_due(&self.table, n))
     }
 
     /// Its cuts.
@@ -355,12 +325,6 @@ impl Rendition {
     }
 }
 
-impl Pace {
-    fn now(&self) -> u32 {
-        self.began.elapsed().as_secs() as u32 + 1
-    }
-}
-
 impl State {
     /// Whether `head` will get to segment `n` before a new head could have made it.
     fn reach(&self, table: &SegmentTable, head: &Control, n: u32) -> bool {
@@ -390,111 +354,4 @@ impl Drop for Waiter {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rendition() -> Arc<Rendition> {
-        let table = SegmentTable::audio(25_841, 44_100, Duration::from_secs(5));
-        Arc::new(Rendition::new(super::super::AUDIO, table, &[true, false], 100))
-    }
-
-    fn needed(rendition: &Rendition, n: u32) -> bool {
-        matches!(rendition.outlook(n), Outlook::Needed)
-    }
-
-    fn coming(rendition: &Rendition, n: u32) -> bool {
-        matches!(rendition.outlook(n), Outlook::Coming)
-    }
-
-    #[test]
-    fn a_head_is_waited_for_only_if_it_is_near() {
-        let r = rendition();
-        assert!(matches!(r.outlook(0), Outlook::Ready) && needed(&r, 1));
-        let head = Control::new(1);
-        r.add_head(head.clone());
-        assert!(coming(&r, 1) && coming(&r, 2) && needed(&r, 100));
-        head.stop.store(true, Relaxed);
-        assert!(coming(&r, 1) && needed(&r, 2), "it still makes what it was started for");
-        r.remove_head(&head);
-        assert!(needed(&r, 1));
-    }
-
-    #[test]
-    fn a_head_ends_where_another_has_been() {
-        let r = rendition();
-        assert!(r.claim(2));
-        r.publish(2, 10, &Control::new(2));
-        r.add_head(Control::new(1));
-        assert!(coming(&r, 1) && needed(&r, 3));
-    }
-
-    #[test]
-    fn a_head_is_still_on_its_way_once_it_has_published() {
-        let r = rendition();
-        let head = Control::new(1);
-        r.add_head(head.clone());
-        assert!(r.claim(1) && coming(&r, 2));
-        r.publish(1, 10, &head);
-        assert!(r.is_ready(1) && coming(&r, 2) && coming(&r, 3));
-    }
-
-    #[test]
-    fn what_is_paced_is_due_only_behind_a_player() {
-        let r = Arc::try_unwrap(rendition()).unwrap();
-        assert!(r.is_due(100), "what is not paced always is");
-        let r = r.paced(Duration::from_secs(20));
-        assert!(!r.is_due(0) && !r.is_due(50));
-        r.note(50);
-        assert!(r.is_due(50) && r.is_due(54), "20 s are 4 segments");
-        assert!(!r.is_due(55) && !r.is_due(49));
-        r.note(10_000);
-    }
-
-    #[test]
-    fn the_first_writer_wins() {
-        let r = rendition();
-        assert!(!r.claim(0), "it is there");
-        assert!(r.claim(1) && !r.claim(1));
-        assert!(coming(&r, 1));
-        r.unclaim(1);
-        assert!(r.claim(1));
-        r.publish(1, 50, &Control::new(1));
-        assert!(r.is_ready(1) && r.bytes() == 150 && !r.claim(1));
-        assert!(!r.claim(10_000), "past the end");
-    }
-
-    #[test]
-    fn a_failed_encode_is_tried_once_more() {
-        let r = rendition();
-        let error = Error::new(Code::EncodeFailed, "no");
-        r.fail(1, error.clone());
-        assert!(needed(&r, 1) && r.first_gap().is_none());
-        r.fail(1, error);
-        assert!(matches!(r.outlook(1), Outlook::Failed(_)));
-        assert!(needed(&r, 2), "other segments are not judged by it");
-        r.fail(2, Error::new(Code::UpstreamFailed, "no"));
-        assert!(matches!(r.outlook(2), Outlook::Failed(_)));
-    }
-
-    #[test]
-    fn waiters_are_counted_and_followed() {
-        let r = rendition();
-        let (one, two) = (r.wait(3), r.wait(3));
-        let head = Control::new(1);
-        assert!(r.is_wanted(3) && r.is_followed(&head));
-        drop(one);
-        assert!(r.is_wanted(3));
-        drop(two);
-        assert!(!r.is_wanted(3) && !r.is_followed(&head));
-    }
-
-    #[test]
-    fn the_spare_head_is_one_that_nobody_follows() {
-        let r = rendition();
-        let (near, far) = (Control::new(1), Control::new(50));
-        r.add_head(near.clone());
-        r.add_head(far.clone());
-        let _waiter = r.wait(1);
-        assert!(Arc::ptr_eq(&r.spare_head().unwrap(), &far));
-    }
-}
+mod tests;

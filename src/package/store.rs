@@ -11,9 +11,8 @@
 //! | `peaks.json`, `storyboard-<n>.jpg` | the extras that somebody has asked for |
 
 use std::{
-    fmt, fs, io,
+    fs, io,
     path::{Path, PathBuf},
-    str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -27,6 +26,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     file::{File, Format, Track},
+    key::Key,
     plan::Plan,
     table::SegmentTable,
 };
@@ -37,52 +37,6 @@ const TEMPORARY: &str = ".new-";
 
 /// Begins the name of a package that is being removed.
 const REMOVED: &str = ".removed-";
-
-/// Names a package: the same source, plan and encoder have the same key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key([u8; 16]);
-
-impl Key {
-    /// The key of everything that makes a package what it is.
-    pub fn of(parts: &[&[u8]]) -> Self {
-        let mut hash = Sha256::new();
-        for part in parts {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        let mut key = [0; 16];
-        key.copy_from_slice(&hash.finalize()[..16]);
-        Self(key)
-    }
-}
-
-/// 32 hexadecimal digits.
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for Key {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let mut key = [0; 16];
-        if text.len() != 32 || !text.is_ascii() {
-            return Err(());
-        }
-        for (byte, at) in key.iter_mut().zip((0..).step_by(2)) {
-            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(drop)?;
-        }
-        Ok(Self(key))
-    }
-}
 
 /// What completes a rendition.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -364,16 +318,6 @@ mod tests {
         let config = AudioConfig::new(table.timescale(), 2).unwrap();
         silence.push_silence(config, (frames.end - frames.start) as usize).unwrap();
         fmp4::audio::segment(n + 1, frames.start, &silence)
-    }
-
-    #[test]
-    fn keys_are_written_and_read() {
-        let key = Key::of(&[b"a", b"bc"]);
-        assert_eq!(key.to_string().parse(), Ok(key));
-        assert_ne!(key, Key::of(&[b"ab", b"c"]));
-        for bad in ["", "..", &"g".repeat(32), &"é".repeat(16), &"0".repeat(33)] {
-            assert_eq!(bad.parse::<Key>(), Err(()));
-        }
     }
 
     #[tokio::test]

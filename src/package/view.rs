@@ -13,10 +13,11 @@ use super::{
     captions::Captions,
     file::{File, Format, Kind, Track},
     fmp4::audio as fmp4,
+    key::Key,
     menu, packed,
     playlist::{self, Query},
     rendition::{Outlook, Rendition},
-    store::{Hot, Key},
+    store::Hot,
     table::FRAME,
     ts,
 };

@@ -1,0 +1,69 @@
+//! How a head comes by its source: as a file, or through its ffmpeg's stdin while the source arrives.
+
+use std::sync::Arc;
+
+use tokio::{io::AsyncWriteExt, process::ChildStdin};
+
+use super::{Packager, Part, control::Control, head::failed};
+use crate::{
+    error::Result,
+    source::spool::{self, Spool},
+};
+
+/// Bytes that go to ffmpeg's stdin at once.
+const FEED: usize = 256 * 1024;
+
+/// The source, as much of it as a head needs to begin. While it has to be fetched the head is starved: a slow upstream
+/// must not hold up those who have theirs.
+pub async fn source(packager: &Packager, part: &Part, control: &Control) -> Result<Arc<Spool>> {
+    let fetch = async {
+        let source = packager.pin(&part.package).await?.spool().clone();
+        if !part.package.plan.pipe {
+            source.wait_for(u64::MAX).await?;
+        }
+        Ok(source)
+    };
+    let mut fetch = std::pin::pin!(fetch);
+    tokio::select! {
+        biased;
+        here = &mut fetch => return here,
+        () = std::future::ready(()) => {}
+    }
+    let fetched = async {
+        packager.workers.dispatch();
+        fetch.await
+    };
+    control.starve(fetched).await
+}
+
+/// Hands the source to ffmpeg as it arrives. A process that stops reading has what it wants.
+pub async fn feed(
+    packager: &Packager,
+    control: &Control,
+    source: &Arc<Spool>,
+    mut stdin: ChildStdin,
+) -> Result<()> {
+    let mut at = 0;
+    loop {
+        let have = match source.available() {
+            have if have > at => have,
+            _ => {
+                let more = async {
+                    packager.workers.dispatch();
+                    source.wait_for(at + 1).await
+                };
+                control.starve(more).await?
+            }
+        };
+        let len = FEED.min((have - at) as usize);
+        if len == 0 {
+            return Ok(());
+        }
+        let chunk = spool::read(source, at, len).await;
+        let chunk = chunk.map_err(|e| failed(format!("reading a source: {e}")))?;
+        at += chunk.len() as u64;
+        if stdin.write_all(&chunk).await.is_err() {
+            return Ok(());
+        }
+    }
+}
