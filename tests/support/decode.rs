@@ -96,6 +96,34 @@ pub fn packets(bytes: impl AsRef<[u8]>, stream: &str) -> Vec<Packet> {
     output.lines().filter(|line| !line.is_empty()).map(packet).collect()
 }
 
+/// The packets of the first audio track as they are, without what the container says of them: how many samples or ticks each
+/// lasts, its bytes and their MD5.
+#[track_caller]
+pub fn payloads(bytes: impl AsRef<[u8]>, stream: &str) -> Vec<String> {
+    let mut ffmpeg = Command::new("ffmpeg");
+    let file = stored(bytes);
+    ffmpeg.args(["-nostdin", "-v", "error", "-i"]).arg(file.path()).args(["-map", stream]);
+    ffmpeg.args(["-c", "copy", "-f", "framemd5", "pipe:1"]);
+    let output = ffmpeg.output().expect("ffmpeg is installed");
+    assert!(output.status.success(), "{output:?}");
+    let lines = String::from_utf8_lossy(&output.stdout);
+    let packets = lines.lines().filter(|line| !line.starts_with('#'));
+    let last =
+        |line: &str| line.rsplitn(3, ',').take(2).map(str::trim).collect::<Vec<_>>().join(" ");
+    packets.map(last).collect()
+}
+
+/// Whether the first packet of the video is a keyframe, and what kind of picture it is.
+#[track_caller]
+pub fn first_frame(bytes: impl AsRef<[u8]>) -> (u8, char) {
+    let entries = "-select_streams v:0 -read_intervals %+#1 -show_entries frame=key_frame,pict_type -of csv=p=0";
+    let output = ffprobe(&stored(bytes), entries);
+    let mut fields = output.trim().split(',');
+    let mut field = || fields.next().and_then(|field| field.chars().next());
+    let is_key = field().and_then(|key| key.to_digit(10)).expect("key_frame") as u8;
+    (is_key, field().expect("pict_type"))
+}
+
 #[track_caller]
 fn pcm_with(file: &NamedTempFile, options: &[&str]) -> Pcm {
     listen(&[], file.path().as_os_str(), options)

@@ -218,21 +218,8 @@ impl Clip {
 
     /// The file, made if nobody has yet. Others may be reading it: do not change it.
     pub fn path(&self) -> PathBuf {
-        static MAKING: Mutex<()> = Mutex::new(());
         let arguments = self.arguments();
-        let mut hash = DefaultHasher::new();
-        (&arguments, &self.sound, self.format).hash(&mut hash);
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("media");
-        let path = dir.join(format!("{:016x}", hash.finish()));
-        // One at a time in this process; other processes may do the same work, and the last rename wins.
-        let _making = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !path.exists() {
-            fs::create_dir_all(&dir).expect("a directory for media");
-            let part = NamedTempFile::new_in(&dir).expect("a file");
-            self.make(&arguments, part.path());
-            part.persist(&path).expect("a rename");
-        }
-        path
+        kept(&(&arguments, &self.sound, self.format), |path| self.make(&arguments, path))
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -287,6 +274,35 @@ impl Clip {
             fs::write(path, output.stdout).expect("room on the disk");
         }
     }
+}
+
+/// What ffmpeg makes of these arguments, separated by spaces; the last ones say the format. Made once, as a [`Clip`] is.
+pub fn made(arguments: &str) -> Vec<u8> {
+    let path = kept(&arguments, |path| {
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-nostdin", "-hide_banner", "-v", "error", "-y"]).args(arguments.split(' '));
+        let output = ffmpeg.arg(path).output().expect("ffmpeg is installed");
+        assert!(output.status.success(), "ffmpeg cannot make {arguments}: {output:?}");
+    });
+    fs::read(path).expect("made just now")
+}
+
+/// The file that `name` stands for, made if nobody has yet.
+fn kept(name: &impl Hash, make: impl FnOnce(&Path)) -> PathBuf {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let mut hash = DefaultHasher::new();
+    name.hash(&mut hash);
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("media");
+    let path = dir.join(format!("{:016x}", hash.finish()));
+    // One at a time in this process; other processes may do the same work, and the last rename wins.
+    let _making = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !path.exists() {
+        fs::create_dir_all(&dir).expect("a directory for media");
+        let part = NamedTempFile::new_in(&dir).expect("a file");
+        make(part.path());
+        part.persist(&path).expect("a rename");
+    }
+    path
 }
 
 /// A `WebVTT` file of these cues: start and end in seconds, and text.

@@ -10,6 +10,7 @@
 pub mod broker;
 pub mod client;
 pub mod decode;
+pub mod film;
 pub mod http;
 pub mod log;
 pub mod media;
