@@ -12,6 +12,8 @@ pub mod avc;
 pub mod captions;
 pub mod choices;
 mod control;
+pub mod copier;
+pub mod copy;
 pub mod cutter;
 pub mod encoder;
 mod eviction;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{
     adts::{self, Corrupt, Frames},
     audio::Audio,
+    copier::Copier,
     cutter::Cutter,
     fmp4::audio as fmp4,
     table::FRAME,
@@ -18,8 +19,10 @@ use super::{
 pub enum Muxer<'a> {
     /// Out of ADTS.
     Audio(Sound<'a>),
-    /// Out of fragmented MP4.
+    /// Out of fragmented MP4 that ffmpeg has encoded.
     Video(Cutter<'a>),
+    /// Out of fragmented MP4 that ffmpeg has copied.
+    Copy(Copier<'a>),
 }
 
 /// What a source did not have of what it promised.
@@ -41,7 +44,10 @@ impl<'a> Muxer<'a> {
 
     /// For segment `n` of a video rendition and those behind it.
     pub fn video(rung: &'a Rung, n: u32) -> Self {
-        Self::Video(Cutter::new(rung, n))
+        match &rung.copied {
+            Some(copied) => Self::Copy(Copier::new(rung, copied, n)),
+            None => Self::Video(Cutter::new(rung, n)),
+        }
     }
 
     /// Takes what ffmpeg wrote.
@@ -49,6 +55,7 @@ impl<'a> Muxer<'a> {
         match self {
             Self::Audio(sound) => sound.cutter.push(bytes),
             Self::Video(cutter) => cutter.push(bytes),
+            Self::Copy(copier) => copier.push(bytes),
         }
     }
 
@@ -57,6 +64,7 @@ impl<'a> Muxer<'a> {
         match self {
             Self::Audio(_) => None,
             Self::Video(cutter) => cutter.init(),
+            Self::Copy(copier) => copier.init(),
         }
     }
 
@@ -68,6 +76,7 @@ impl<'a> Muxer<'a> {
         match self {
             Self::Audio(sound) => sound.segment(),
             Self::Video(cutter) => Ok(cutter.segment()?.map(|bytes| (cutter.next() - 1, bytes))),
+            Self::Copy(copier) => copier.segment(),
         }
     }
 
@@ -88,6 +97,11 @@ impl<'a> Muxer<'a> {
             Self::Video(cutter) => {
                 let frames = cutter.fill()?;
                 let seconds = frames as f64 / cutter.rung().frame_rate();
+                Ok(Gap { frames, seconds, blank: false })
+            }
+            Self::Copy(copier) => {
+                let frames = copier.end()?;
+                let seconds = frames as f64 / copier.rung().frame_rate();
                 Ok(Gap { frames, seconds, blank: false })
             }
         }

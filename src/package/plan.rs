@@ -90,7 +90,9 @@ impl Plan {
     /// Whether these bytes are all of segment `n` of a track: after a crash of the machine a file may not be.
     pub fn is_whole(&self, track: Track, n: u32, bytes: &[u8]) -> bool {
         if let Some(rung) = self.rung(track) {
-            return fmp4::video::ticks(bytes).is_ok_and(|ticks| Some(ticks) == rung.table.ticks(n));
+            // What is copied has times of its own.
+            let is_own = |ticks| rung.copied.is_some() || Some(ticks) == rung.table.ticks(n);
+            return n < rung.table.len() && fmp4::video::ticks(bytes).is_ok_and(is_own);
         }
         let frames = self.audio(track).and_then(|audio| audio.table.frames(n));
         frames.is_some_and(|frames| {
@@ -112,12 +114,18 @@ const MOST_TRACKS: usize = 16;
 /// The most bits a second of the rung that players begin with: more would make them wait on many a line.
 const START: u32 = 3_000_000;
 
+/// The same where it is copied, so that they wait for nothing else.
+const START_COPIED: u32 = 8_000_000;
+
 /// The rungs, best first, but for the one that players begin with: the best that this machine encodes with ease and that
 /// most lines carry. That one comes before all others (RFC 8216 section 6.3.1 lets players begin with any; they take it).
 fn rungs(media: &Media, choices: &Choices) -> Vec<Rung> {
     let mut rungs = Rung::all(media, choices);
     rungs.reverse();
-    let is_easy = |rung: &Rung| rung.pixels() <= choices.speed as f64 && rung.bitrate <= START;
+    let is_easy = |rung: &Rung| match rung.copied {
+        Some(_) => rung.bitrate <= START_COPIED,
+        None => rung.pixels() <= choices.speed as f64 && rung.bitrate <= START,
+    };
     let first = rungs.iter().position(is_easy).or(rungs.len().checked_sub(1));
     if let Some(first) = first {
         rungs[..=first].rotate_right(1);

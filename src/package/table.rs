@@ -67,8 +67,7 @@ impl SegmentTable {
             |seconds: f64| ((seconds * f64::from(timescale) / ticks as f64) as u64).max(1);
         let mut bounds = vec![0];
         let mut at = 0;
-        let mut lengths =
-            FIRST.iter().copied().filter(|&s| s < segment).chain(std::iter::repeat(segment));
+        let mut lengths = Self::lengths(Duration::from_secs_f64(segment));
         while at < frames {
             at = frames.min(at + in_frames(lengths.next().unwrap_or(segment)));
             bounds.push(at);
@@ -78,6 +77,17 @@ impl SegmentTable {
             bounds.remove(last - 1);
         }
         Self { timescale, bounds: bounds.into_iter().map(|frame| frame * ticks).collect() }
+    }
+
+    /// The lengths of segments in seconds, one after the other, without end.
+    pub fn lengths(segment: Duration) -> impl Iterator<Item = f64> {
+        let segment = segment.as_secs_f64();
+        FIRST.into_iter().filter(move |&first| first < segment).chain(std::iter::repeat(segment))
+    }
+
+    /// The table of these bounds, in ticks; None unless they grow from 0.
+    pub fn of(timescale: u32, bounds: Vec<u64>) -> Option<Self> {
+        Unchecked { timescale, bounds }.try_into().ok()
     }
 
     /// Number of segments.

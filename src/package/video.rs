@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     avc::{Demand, Level},
     choices::{Choices, Encoder},
+    copy::Copied,
     fmp4,
     ladder::{self, Size},
     table::SegmentTable,
@@ -32,7 +33,7 @@ const BUFFER: u64 = 60;
 /// The most frames of a rendition, a week of 60 a second: what a damaged header promises must not fill the memory.
 const MOST_FRAMES: u64 = 7 * 24 * 3600 * 60;
 
-/// One video rendition: encoded to H.264 of High profile, of a constant frame rate, 8 bits and 4:2:0.
+/// One video rendition: encoded to H.264 of High profile, of a constant frame rate, 8 bits and 4:2:0; or copied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rung {
     /// The container that ffmpeg is told to expect.
@@ -59,16 +60,22 @@ pub struct Rung {
     pub bitrate: u32,
     /// The cuts, in ticks of the numerator of `rate`; the same for all rungs of a source.
     pub table: SegmentTable,
+    /// Where its samples are taken as they are: then nothing of the above is done to them.
+    pub copied: Option<Copied>,
 }
 
 impl Rung {
-    /// The rungs of a source, the smallest first: none without video, else at least one.
+    /// The rungs of a source, the smallest first: none without video, else at least one. One that is copied is the last.
     pub fn all(media: &Media, choices: &Choices) -> Vec<Self> {
         let Some(video) = &media.video else {
             return Vec::new();
         };
         let rate = ladder::rate(video);
-        let table = SegmentTable::video(frames(video, rate), rate, choices.segment);
+        let encoded = || SegmentTable::video(frames(video, rate), rate, choices.segment);
+        let (copied, table) = match Copied::of(media, choices, rate) {
+            Some((copied, table)) => (Some(copied), table),
+            None => (None, encoded()),
+        };
         let rung = |size: Size| Self {
             container: media.container,
             index: video.index,
@@ -82,8 +89,20 @@ impl Rung {
             rate,
             bitrate: size.bitrate,
             table: table.clone(),
+            copied: None,
         };
-        ladder::rungs(video, &choices.ladder).into_iter().map(rung).collect()
+        let sizes = ladder::rungs(video, &choices.ladder).into_iter();
+        let Some(copied) = copied else {
+            return sizes.map(rung).collect();
+        };
+        let lines = |width: u32, height: u32| width.min(height);
+        let own = lines(video.width, video.height);
+        let smaller = sizes.filter(|size| lines(size.width, size.height) < own);
+        let mut rungs: Vec<_> = smaller.map(rung).collect();
+        let bitrate = u32::try_from(video.bitrate).unwrap_or(u32::MAX);
+        let size = Size { width: video.width, height: video.height, bitrate };
+        rungs.push(Self { copied: Some(copied), rate: video.rate, ..rung(size) });
+        rungs
     }
 
     /// Bits a second that are never exceeded for longer than the buffer lasts.
@@ -104,7 +123,7 @@ impl Rung {
 
     /// CODECS: `avc1.64001f`. What is encoded says the same, or is not taken.
     pub fn codecs(&self) -> String {
-        self.level().codecs()
+        self.copied.as_ref().map_or_else(|| self.level().codecs(), |copied| copied.codecs.clone())
     }
 
     /// The frames of segment `n`, counted from the first of the rendition, or None past the end.
@@ -135,6 +154,7 @@ impl Rung {
     pub fn bandwidth(&self) -> (u64, u64) {
         let duration = u64::from(self.duration());
         let timescale = u64::from(self.table.timescale());
+        let copied = |n: usize| self.copied.as_ref()?.bytes.get(n).copied();
         let segments =
             (0..).map_while(|n| self.table.ticks(n)).map(|ticks| ticks.end - ticks.start);
         let bits = |ticks: u64, rate: u32| u64::from(rate) * ticks / timescale;
@@ -144,11 +164,18 @@ impl Rung {
         };
 
         let (mut peak, mut all, mut bytes) = (0, 0, 0);
-        for ticks in segments {
-            let most = bits(ticks, self.maxrate()) + u64::from(self.buffer());
+        for (n, ticks) in segments.enumerate() {
+            let (most, usual) = match copied(n) {
+                // As many frames again as there are on average cost no more than this.
+                Some(bytes) => (bytes * 8 + bytes / 8, bytes * 8),
+                None => (
+                    bits(ticks, self.maxrate()) + u64::from(self.buffer()),
+                    bits(ticks, self.bitrate),
+                ),
+            };
             peak = peak.max(per_second(size(ticks, most), ticks));
             all += ticks;
-            bytes += size(ticks, bits(ticks, self.bitrate));
+            bytes += size(ticks, usual);
         }
         (peak, per_second(bytes, all).min(peak))
     }

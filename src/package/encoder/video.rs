@@ -8,7 +8,7 @@ use std::{fmt::Write, path::Path};
 
 use super::{Arguments, Input};
 use crate::{
-    package::{choices::Encoder, video::Rung},
+    package::{choices::Encoder, copy::Copied, video::Rung},
     source::probe::Container,
 };
 
@@ -21,6 +21,10 @@ const LEAD_FRAMES: f64 = 4.0;
 
 /// Seconds of lead in containers without an index, where ffmpeg lands anywhere and the next keyframe is the first picture.
 const LONG_LEAD: f64 = 12.0;
+
+/// What heads write. Negative offsets and "discontinuities" make every fragment tell its own time on the source's clock.
+const OUTPUT: &str = "-movflags frag_every_frame+empty_moov+default_base_moof+negative_cts_offsets+frag_discont+skip_trailer \
+    -f mp4 pipe:1";
 
 /// Where VA-API finds its device.
 const RENDER_NODE: &str = "/dev/dri/renderD128";
@@ -56,6 +60,10 @@ pub struct Order<'a> {
 impl Order<'_> {
     /// Whether ffmpeg seeks, rather than decode from the start.
     pub fn seeks(&self) -> bool {
+        if self.rung.copied.is_some() {
+            let can = !self.distrusted && matches!(self.input, Input::File(_));
+            return can && self.segment > 0;
+        }
         // Before the track's own beginning there is nothing to seek to.
         let begins = self.rung.delay as f64 / 1000.0;
         !self.distrusted && matches!(self.input, Input::File(_)) && self.at() > begins + self.lead()
@@ -79,9 +87,35 @@ impl Order<'_> {
         ticks as f64 / f64::from(self.rung.table.timescale())
     }
 
+    /// The arguments for samples as they are: from a little before the keyframe of the segment on, which is for the reader to
+    /// find.
+    fn copying(&self, copied: &Copied) -> Vec<String> {
+        let rung = self.rung;
+        let mut args = Arguments::fenced(rung.container, &self.input);
+        if self.seeks() {
+            let hertz = f64::from(rung.rate.numerator) / f64::from(rung.duration());
+            let time = copied.times.get(self.segment as usize).copied().unwrap_or_default();
+            let at = time as f64 / f64::from(copied.timescale) - 0.5 / hertz;
+            args.pair("-ss", format!("{:.6}", at.max(0.0)));
+        }
+        args.words("-copyts -start_at_zero");
+        args.open(rung.container, &self.input);
+        args.pair("-map", format!("0:v:{}", rung.index));
+        args.words("-an -sn -dn -map_metadata -1 -map_chapters -1 -c:v copy");
+        if copied.codecs.starts_with("hvc1") {
+            args.words("-tag:v hvc1");
+        }
+        args.pair("-video_track_timescale", copied.timescale.to_string());
+        args.words(OUTPUT);
+        args.0
+    }
+
     /// The arguments. Fragmented MP4 of H.264, a frame in each fragment, comes out of stdout.
     pub fn arguments(&self) -> Vec<String> {
         let rung = self.rung;
+        if let Some(copied) = &rung.copied {
+            return self.copying(copied);
+        }
         let threads = self.threads.max(1).to_string();
         let mut args = Arguments::default();
         args.words("-nostdin -hide_banner -v error -filter_threads 1");
@@ -102,12 +136,8 @@ impl Order<'_> {
         self.encode(&mut args, &threads);
         args.pair("-force_key_frames", self.keyframes());
         args.pair("-video_track_timescale", rung.table.timescale().to_string());
-        // Negative offsets and "discontinuities" make every fragment tell its own time on the source's clock.
-        args.words("-flush_packets 1 -movflags");
-        args.words(
-            "frag_every_frame+empty_moov+default_base_moof+negative_cts_offsets+frag_discont+skip_trailer",
-        );
-        args.words("-f mp4 pipe:1");
+        args.words("-flush_packets 1");
+        args.words(OUTPUT);
         args.0
     }
 

@@ -194,6 +194,8 @@ pub struct Cuts {
     pub times: Vec<u64>,
     /// Bytes of the track from each keyframe to the next, or more.
     pub bytes: Vec<u64>,
+    /// Ticks by which frames have to be decoded before they are shown, for none to come too late.
+    pub reorder: u64,
 }
 
 impl Picture {

@@ -124,7 +124,12 @@ impl Pictures {
             _ => span.saturating_add(nominal.and_then(|rate| rate.ticks(ticks)).unwrap_or(gap)),
         };
         let length = length.max(1);
-        let (rate, constant) = match self.distance(length) {
+        let decoded = self.times.clone();
+        let distance = self.distance(length);
+        // In order of time they would all come when they are shown; whichever comes later than that by its place tells.
+        let late = self.times.iter().zip(&decoded).map(|(shown, decoded)| shown - decoded);
+        let reorder = late.max().map_or(0, |ticks| u64::try_from(ticks).unwrap_or(0));
+        let (rate, constant) = match distance {
             Some(distance) => clamp(ticks, distance, true),
             None => match nominal {
                 Some(rate) if rate.is_near(self.count - 1, span, ticks) => (rate, false),
@@ -133,7 +138,7 @@ impl Pictures {
         };
         let milliseconds = scale(length, 1_000, ticks);
         let bitrate = scale(self.bytes.saturating_mul(8), ticks, length);
-        let cuts = self.cuts(timescale, length);
+        let cuts = self.cuts(timescale, length, reorder);
         Some(Told { rate, constant, first: self.first, length: milliseconds, bitrate, cuts })
     }
 
@@ -152,13 +157,14 @@ impl Pictures {
         distances.all(|other| other == distance).then_some(distance)
     }
 
-    fn cuts(&self, timescale: u32, length: u64) -> Option<Cuts> {
+    fn cuts(&self, timescale: u32, length: u64, reorder: u64) -> Option<Cuts> {
         if self.broken || self.cuts.is_empty() {
             return None;
         }
         let times = self.cuts.iter().map(|(time, _)| time.abs_diff(self.first));
         let times = times.chain([length]).collect();
-        Some(Cuts { timescale, times, bytes: self.cuts.iter().map(|(_, bytes)| *bytes).collect() })
+        let bytes = self.cuts.iter().map(|(_, bytes)| *bytes).collect();
+        Some(Cuts { timescale, times, bytes, reorder })
     }
 }
 

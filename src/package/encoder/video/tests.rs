@@ -6,6 +6,7 @@ use crate::{config::Preset, package::table::SegmentTable, source::probe::media::
 fn rung(frames: u64, rate: (u32, u32)) -> Rung {
     let rate = FrameRate { numerator: rate.0, denominator: rate.1 };
     Rung {
+        copied: None,
         container: Container::Mp4,
         index: 1,
         pipe: true,

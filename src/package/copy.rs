@@ -1,0 +1,148 @@
+//! Video that is handed on as it is: whether it can be, and where it is cut.
+//!
+//! The cuts follow its keyframes. Rungs that are encoded beside it are cut at the same places, on their own grid of frames.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{choices::Choices, table::SegmentTable};
+use crate::{
+    config,
+    source::probe::{
+        Container,
+        media::{FrameRate, Media, Picture, Video},
+    },
+};
+
+/// Keyframes further apart than this many seconds make segments that nobody wants to wait for.
+const FARTHEST: f64 = 10.0;
+
+/// A segment may be so much shorter than it is meant to be, for its cut to be at a keyframe.
+const NEARLY: f64 = 0.75;
+
+/// What is known of a track that is copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    /// Its RFC 6381 name.
+    pub codecs: String,
+    /// Ticks a second of its own times.
+    pub timescale: u32,
+    /// When each segment begins by the track's own times, and the end of the last one.
+    pub times: Vec<u64>,
+    /// Payload bytes of each segment, or more.
+    pub bytes: Vec<u64>,
+    /// Ticks by which frames are decoded before they are shown.
+    pub reorder: u32,
+}
+
+impl Copied {
+    /// How to copy the video of `media`, and the cuts of all its rungs in frames of `rate`; None where it has to be encoded.
+    pub fn of(media: &Media, choices: &Choices, rate: FrameRate) -> Option<(Self, SegmentTable)> {
+        let video = media.video.as_ref()?;
+        let codecs = codecs(video, choices)?;
+        let cuts = video.cuts.as_ref().filter(|cuts| cuts.timescale > 0)?;
+        let has_index = matches!(media.container, Container::Mp4 | Container::Matroska);
+        if !has_index || !video.plain || video.interlaced {
+            return None;
+        }
+        let timescale = u64::from(cuts.timescale);
+        let seconds = |ticks: u64| ticks as f64 / timescale as f64;
+        let is_far =
+            |pair: &[u64]| matches!(pair, [a, b] if seconds(b.saturating_sub(*a)) > FARTHEST);
+        if cuts.times.windows(2).any(is_far) {
+            return None;
+        }
+        let delay = video.delay * timescale / 1000;
+        let chosen = choose(&cuts.times, timescale, choices.segment);
+        let time = |&at: &usize| cuts.times.get(at).map(|time| time + delay);
+        let times: Vec<u64> = chosen.iter().map(time).collect::<Option<_>>()?;
+        let bytes = chosen.windows(2).map(|pair| match pair {
+            [from, to] => cuts.bytes.get(*from..*to).map(|bytes| bytes.iter().sum()),
+            _ => None,
+        });
+        let bytes = bytes.collect::<Option<_>>()?;
+        let table = table(&times, timescale, rate)?;
+        // Where frames last differently long, their order alone does not tell how late the latest is.
+        let reorder = if video.constant { cuts.reorder } else { 2 * cuts.reorder };
+        let reorder = u32::try_from(reorder).ok()?;
+        Some((Self { codecs, timescale: cuts.timescale, times, bytes, reorder }, table))
+    }
+}
+
+/// CODECS of what the choices let be copied and players know: of H.264, 8 bits and 4:2:0 (Baseline, Main, High).
+fn codecs(video: &Video, choices: &Choices) -> Option<String> {
+    let may = |codec| choices.copy.contains(&codec);
+    let codecs = match &video.codec {
+        Picture::H264 { codecs } if may(config::Copied::H264) => codecs,
+        Picture::Hevc { codecs } if may(config::Copied::Hevc) => codecs,
+        Picture::Av1 { codecs } if may(config::Copied::Av1) => codecs,
+        _ => return None,
+    };
+    let profile = codecs.strip_prefix("avc1.").and_then(|rest| rest.get(..2));
+    let is_known = profile.is_none_or(|profile| ["42", "4d", "4D", "64"].contains(&profile));
+    is_known.then(|| codecs.clone())
+}
+
+/// Which keyframes segments begin with, by their place, and the end: so that segments come as close to 1, 2, 4 s and then
+/// `segment` as the keyframes let them.
+fn choose(times: &[u64], timescale: u64, segment: Duration) -> Vec<usize> {
+    let mut lengths = SegmentTable::lengths(segment);
+    let mut wanted = lengths.next().unwrap_or(1.0);
+    let (mut chosen, mut last) = (vec![0], 0);
+    let end = times.len().saturating_sub(1);
+    let first = times.first().copied().unwrap_or(0);
+    let mut from = first;
+    for (at, &time) in times.iter().enumerate().take(end).skip(1) {
+        let length = time.saturating_sub(from) as f64 / timescale as f64;
+        if length >= wanted * NEARLY {
+            chosen.push(at);
+            (from, last) = (time, at);
+            wanted = lengths.next().unwrap_or(wanted);
+        }
+    }
+    if last < end {
+        chosen.push(end);
+    }
+    chosen
+}
+
+/// The cuts at these times, each at the nearest frame of a grid of `rate`, the first at 0; None where two would fall together.
+fn table(times: &[u64], timescale: u64, rate: FrameRate) -> Option<SegmentTable> {
+    let (numerator, denominator) = (u128::from(rate.numerator), u128::from(rate.denominator));
+    let scale = u128::from(timescale) * denominator;
+    let frame = |&time: &u64| {
+        let frame = (2 * u128::from(time) * numerator + scale) / (2 * scale).max(1);
+        u64::try_from(frame * denominator).ok()
+    };
+    let mut bounds: Vec<u64> = times.iter().map(frame).collect::<Option<_>>()?;
+    // What comes before the first picture is part of the first segment.
+    if let Some(first) = bounds.first_mut() {
+        *first = 0;
+    }
+    SegmentTable::of(rate.numerator, bounds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: FrameRate = FrameRate { numerator: 30, denominator: 1 };
+
+    #[test]
+    fn segments_begin_at_keyframes_near_their_lengths() {
+        let times: Vec<u64> = (0..=30).map(|n| n * 2_000).collect();
+        let chosen = choose(&times, 1000, Duration::from_secs(5));
+        assert_eq!(chosen[..5], [0, 1, 2, 4, 6]);
+        assert_eq!(chosen.last(), Some(&30));
+        assert_eq!(choose(&[0, 40], 1000, Duration::from_secs(5)), [0, 1]);
+    }
+
+    #[test]
+    fn the_cuts_are_on_the_grid_of_frames() {
+        let table = table(&[23, 1_990, 4_023], 1000, RATE).unwrap();
+        let cuts: Vec<_> = (0..table.len()).map(|n| table.ticks(n).unwrap()).collect();
+        assert_eq!(cuts, [0..60, 60..121]);
+        assert!(super::table(&[0, 1, 1_000], 1000, RATE).is_none(), "two on one frame");
+    }
+}
