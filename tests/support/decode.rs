@@ -96,21 +96,20 @@ pub fn packets(bytes: impl AsRef<[u8]>, stream: &str) -> Vec<Packet> {
     output.lines().filter(|line| !line.is_empty()).map(packet).collect()
 }
 
-/// The packets of the first audio track as they are, without what the container says of them: how many samples or ticks each
-/// lasts, its bytes and their MD5.
+/// The packets of AAC in a stream (`0:a:0`), without what a container says of them: sizes and MD5.
 #[track_caller]
 pub fn payloads(bytes: impl AsRef<[u8]>, stream: &str) -> Vec<String> {
     let mut ffmpeg = Command::new("ffmpeg");
     let file = stored(bytes);
     ffmpeg.args(["-nostdin", "-v", "error", "-i"]).arg(file.path()).args(["-map", stream]);
-    ffmpeg.args(["-c", "copy", "-f", "framemd5", "pipe:1"]);
+    ffmpeg.args(["-c", "copy", "-bsf:a", "aac_adtstoasc", "-f", "framemd5", "pipe:1"]);
     let output = ffmpeg.output().expect("ffmpeg is installed");
     assert!(output.status.success(), "{output:?}");
     let lines = String::from_utf8_lossy(&output.stdout);
     let packets = lines.lines().filter(|line| !line.starts_with('#'));
-    let last =
-        |line: &str| line.rsplitn(3, ',').take(2).map(str::trim).collect::<Vec<_>>().join(" ");
-    packets.map(last).collect()
+    let told =
+        |line: &str| line.split(',').skip(4).take(2).map(str::trim).collect::<Vec<_>>().join(" ");
+    packets.map(told).collect()
 }
 
 /// Whether the first packet of the video is a keyframe, and what kind of picture it is.

@@ -11,7 +11,7 @@ use super::{Broker, Grant, media};
 const BITS: usize = 12;
 
 /// The filter that leaves a pixel for each bit.
-const READ: &str = "scale=12:1:flags=area,format=gray";
+const READ: &str = "scale=12:1:flags=area,setsar=1,format=gray";
 
 /// H.264 as fast as it gets, with a keyframe each 50 frames.
 pub const H264: &str = "-c:v libx264 -preset ultrafast -crf 30 -g 50 -pix_fmt yuv420p";

@@ -147,6 +147,10 @@ impl Order<'_> {
         if rung.interlaced {
             filter.push_str("bwdif=mode=send_frame:deint=interlaced,");
         }
+        let shift = rung.shift();
+        if shift != 0.0 {
+            let _ = write!(filter, "setpts=floor(PTS{shift:+.6}/TB+0.5),");
+        }
         let _ = write!(filter, "fps=fps={}/{}", rung.rate.numerator, rung.duration());
         if !self.seeks() {
             // What comes before the track's beginning shows its first picture.

@@ -52,6 +52,8 @@ fn frames_are_those_of_ffmpegs_filter() {
         ((30_000, 1001), 10_010, 0, 300),
         ((25, 1), 0, 0, 1),
         ((25, 1), 1_000, 500, 38),
+        ((24, 1), 5_000, 20, 120),
+        ((24, 1), 5_000, 21, 121),
         ((60, 1), u64::MAX, u64::MAX, MOST_FRAMES),
     ] {
         let media = media(rate, length, delay);

@@ -64,6 +64,23 @@ fn a_head_far_in_seeks_and_leaves_out_by_number() {
     );
 }
 
+/// Half a frame beside them, rounding would decide for each frame anew.
+#[test]
+fn frames_are_moved_onto_those_of_the_rendition() {
+    for (container, delay, expected) in [
+        (Container::Mp4, 0, " -vf fps=fps=24/1"),
+        (Container::Mp4, 20, " -vf setpts=floor(PTS-0.020000/TB+0.5),fps=fps=24/1"),
+        (Container::Matroska, 21, " -vf setpts=floor(PTS+0.020667/TB+0.5),fps=fps=24/1"),
+        (Container::Mp4, 1000, " -vf fps=fps=24/1"),
+        (Container::MpegTs, 0, " -vf fps=fps=24/1"),
+        (Container::MpegTs, 510, " -vf setpts=floor(PTS+0.500000/TB+0.5),fps=fps=24/1"),
+    ] {
+        let rung = Rung { container, delay, ..rung(3_000, (24, 1)) };
+        let line = order(&rung, 0).arguments().join(" ");
+        assert!(line.contains(expected), "{line}");
+    }
+}
+
 #[test]
 fn where_seeking_cannot_help_all_is_decoded() {
     let late = Rung { delay: 20_000, ..rung(3_000, (30, 1)) };
