@@ -5,14 +5,11 @@
 
 mod support;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
 use m3u8_rs::VariantStream;
 use support::{
-    Broker, Clip, Format, Grant, Player, Upstream, decode,
+    Broker, Clip, Format, Grant, Player, Upstream, decode, media,
     player::{Playlist, Track},
     signal,
 };
@@ -372,35 +369,13 @@ fn some_minutes() {
 fn shared_media() {
     let upstream = Upstream::start();
     let broker = broker(&upstream);
-    for path in shared_media_files() {
+    for path in media::shared() {
         let source = fs::read(&path).expect("a file");
         let id = path.file_name().expect("a name").to_string_lossy();
-        if has_audio(&path) {
+        if !decode::has_picture(&source) {
             check(&broker, &upstream, &id, &source, false);
-        } else {
-            upstream.audio(&id, source);
-            broker.ask(&id).expect_error(415, "unsupported_media");
         }
     }
-}
-
-fn shared_media_files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/media");
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let is_media = |path: &PathBuf| {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        extension.is_some_and(|extension| !["vtt", "srt", "tsv", "md", "txt"].contains(&extension))
-    };
-    let mut files: Vec<_> =
-        entries.map(|entry| entry.path()).filter(|path| path.is_file()).filter(is_media).collect();
-    files.sort();
-    files
-}
-
-fn has_audio(path: &Path) -> bool {
-    let probed = decode::probe(fs::read(path).expect("a file"));
-    let streams = probed["streams"].as_array().expect("streams");
-    streams.iter().any(|stream| stream["codec_type"] == "audio")
 }
 
 /// Six hours are as quick to ask for as six seconds, and a crash in the middle of them loses no byte that was served.

@@ -112,6 +112,29 @@ pub fn payloads(bytes: impl AsRef<[u8]>, stream: &str) -> Vec<String> {
     packets.map(told).collect()
 }
 
+/// Whether it is a film: cover art is no picture that moves.
+#[track_caller]
+pub fn has_picture(bytes: impl AsRef<[u8]>) -> bool {
+    let probed = probe(bytes);
+    let streams = probed["streams"].as_array().expect("streams");
+    let moves = |stream: &Value| stream["disposition"]["attached_pic"] == 0;
+    streams.iter().any(|stream| stream["codec_type"] == "video" && moves(stream))
+}
+
+/// The MD5 of each picture that is decoded.
+#[track_caller]
+pub fn pictures(bytes: impl AsRef<[u8]>) -> Vec<String> {
+    let file = stored(bytes);
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-nostdin", "-v", "error", "-i"]).arg(file.path()).args(["-map", "0:v:0"]);
+    ffmpeg.args(["-fps_mode", "passthrough", "-f", "framemd5", "pipe:1"]);
+    let output = ffmpeg.output().expect("ffmpeg is installed");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let lines = String::from_utf8_lossy(&output.stdout);
+    let pictures = lines.lines().filter(|line| !line.starts_with('#'));
+    pictures.filter_map(|line| Some(line.rsplit_once(',')?.1.trim().to_owned())).collect()
+}
+
 /// Whether the first packet of the video is a keyframe, and what kind of picture it is.
 #[track_caller]
 pub fn first_frame(bytes: impl AsRef<[u8]>) -> (u8, char) {

@@ -326,3 +326,17 @@ fn clock(seconds: f64) -> String {
     let ms = (seconds * 1000.0).round() as u64;
     format!("{:02}:{:02}:{:02}.{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000)
 }
+
+/// Media of the world, where they have been put beside this repository; captions apart.
+pub fn shared() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/media");
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_media = |path: &PathBuf| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        extension.is_some_and(|extension| !["vtt", "srt", "tsv", "md", "txt"].contains(&extension))
+    };
+    let mut files: Vec<_> =
+        entries.map(|entry| entry.path()).filter(|path| path.is_file()).filter(is_media).collect();
+    files.sort();
+    files
+}
