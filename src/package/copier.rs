@@ -86,12 +86,12 @@ impl<'a> Copier<'a> {
         }
         if let Some(held) = self.held.take() {
             let duration = held.duration;
-            self.keep(held, duration)?;
+            self.keep(&held, duration)?;
         }
         if self.samples.is_empty() {
             return self.still().map(Some);
         }
-        self.cut().map(Some)
+        Ok(Some(self.cut()))
     }
 
     /// Says that ffmpeg has ended, and how many frames, by the average, are missing to the end of the track.
@@ -159,13 +159,13 @@ impl<'a> Copier<'a> {
         }
         if let Some(held) = self.held.take() {
             let duration = next.time.saturating_sub(held.time);
-            self.keep(held, u32::try_from(duration).unwrap_or(u32::MAX))?;
+            self.keep(&held, u32::try_from(duration).unwrap_or(u32::MAX))?;
         }
         if !is_bound {
             self.held = Some(next);
             return Ok(None);
         }
-        let whole = self.cut()?;
+        let whole = self.cut();
         self.begin(next);
         Ok(Some(whole))
     }
@@ -176,7 +176,7 @@ impl<'a> Copier<'a> {
         self.held = Some(keyframe);
     }
 
-    fn keep(&mut self, held: Held, duration: u32) -> Result<(), Corrupt> {
+    fn keep(&mut self, held: &Held, duration: u32) -> Result<(), Corrupt> {
         let offset = i64::from(held.offset) + i64::from(self.copied.reorder);
         let offset = u32::try_from(offset).ok().and_then(|offset| i32::try_from(offset).ok());
         let offset = offset.ok_or(Corrupt("frames further out of order than was told"))?;
@@ -184,11 +184,11 @@ impl<'a> Copier<'a> {
         self.samples.push(&held.data, sample)
     }
 
-    fn cut(&mut self) -> Result<(u32, Bytes), Corrupt> {
+    fn cut(&mut self) -> (u32, Bytes) {
         let samples = std::mem::take(&mut self.samples);
         let n = self.n;
         self.n += 1;
-        Ok((n, video::segment(self.n, self.start, &samples)))
+        (n, video::segment(self.n, self.start, &samples))
     }
 
     /// A segment of the last keyframe alone.
@@ -209,7 +209,7 @@ impl<'a> Copier<'a> {
         let pushed = self.samples.push(&keyframe, sample);
         self.keyframe = keyframe;
         pushed?;
-        self.cut()
+        Ok(self.cut())
     }
 
     /// Makes the initialization segment.
