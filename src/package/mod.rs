@@ -35,7 +35,9 @@ mod rendition;
 mod restore;
 pub mod store;
 pub mod storyboard;
+mod subtitles;
 pub mod table;
+pub mod text;
 pub mod ts;
 pub mod video;
 mod view;
@@ -76,7 +78,7 @@ pub const AUDIO: Track = Track { kind: Kind::Audio, index: 0 };
 /// The video rendition that players begin with.
 pub const VIDEO: Track = Track { kind: Kind::Video, index: 0 };
 
-/// The one caption rendition.
+/// The first caption rendition: that of what came beside the media, if anything did.
 pub const SUBTITLES: Track = Track { kind: Kind::Subtitles, index: 0 };
 
 /// Above this share of `cache.killsize.static`, packages that no live stream uses go, and without any, new ones are refused.

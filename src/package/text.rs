@@ -1,0 +1,88 @@
+//! An embedded track of text: what is known of it, and how its cues are taken out of the source.
+//!
+//! Measured with ffmpeg 5.1: its encoder of `WebVTT` escapes neither `&` nor `<`, its decoder of ASS leaves `\h` and the
+//! outlines of drawings in the text, and its default clock begins with the audio's priming or with text that comes before
+//! all else. So texts are copied out as they are, by the file's clock, and read here. SRT is what carries them: of the
+//! formats that tell milliseconds it is the one that changes no text. Only `mov_text`, which is binary, is decoded by ffmpeg.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    captions::{Captions, Script},
+    encoder::{Arguments, Input},
+};
+use crate::source::probe::{
+    Container,
+    media::{self, Label, Media},
+};
+
+/// Tracks of text of one package.
+const MOST_TRACKS: usize = 32;
+
+/// A track of text that becomes captions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Text {
+    container: Container,
+    /// ffmpeg's `0:s:<index>`.
+    index: u32,
+    codec: String,
+    /// The millisecond of the file's clock at which the media starts.
+    start: i64,
+    /// Whether it is shown to everybody.
+    pub forced: bool,
+    /// Its language and name.
+    pub label: Label,
+}
+
+impl Text {
+    /// The tracks of text of a source.
+    pub fn all(media: &Media) -> Vec<Self> {
+        let text = |text: &media::Text| Self {
+            container: media.container,
+            index: text.index,
+            codec: text.codec.clone(),
+            start: media.start,
+            forced: text.forced,
+            label: text.label.clone(),
+        };
+        media.text.iter().map(text).take(MOST_TRACKS).collect()
+    }
+
+    /// What ffmpeg is asked to write.
+    fn script(&self) -> Script {
+        match self.codec.as_str() {
+            "webvtt" => Script::Vtt,
+            "S_TEXT/WEBVTT" => Script::VttText,
+            "ass" | "ssa" => Script::Ass,
+            _ => Script::Srt,
+        }
+    }
+
+    /// ffmpeg's arguments: all of the track on stdout.
+    pub fn arguments(&self, source: PathBuf) -> Vec<String> {
+        let (script, input) = (self.script(), Input::File(source));
+        let mut args = Arguments::fenced(self.container, &input);
+        args.words("-copyts");
+        if matches!(script, Script::Ass | Script::VttText) {
+            // What it is told to be is copied into SRT like any text.
+            args.pair(&format!("-c:s:{}", self.index), "text");
+        }
+        args.open(self.container, &input);
+        args.pair("-map", format!("0:s:{}", self.index));
+        args.words("-vn -an -dn -map_metadata -1 -map_chapters -1");
+        let is_binary = self.codec == "mov_text";
+        args.pair("-c:s", if is_binary { "subrip" } else { "copy" });
+        // The clock stays that of the file.
+        args.words("-avoid_negative_ts disabled");
+        args.pair("-f", if script == Script::Vtt { "webvtt" } else { "srt" });
+        args.words("pipe:1");
+        args.0
+    }
+
+    /// The captions in what ffmpeg wrote.
+    pub fn read(&self, bytes: &[u8]) -> Captions {
+        Captions::extracted(bytes, self.script(), self.start)
+    }
+}
