@@ -264,7 +264,8 @@ impl Packager {
                 let (arguments, stall) = (text.arguments(path), bound(seconds));
                 let exit = self.run_extra(arguments, seconds, stall, take).await?;
                 let captions = text.read(&script);
-                if captions.is_empty() && exit.status.code() == Some(head::DAMAGED) {
+                // A track may have no cues. One that ffmpeg complains of has lost them.
+                if captions.is_empty() && !exit.complaints.is_empty() {
                     return Err(failed("no captions could be decoded"));
                 }
                 Ok(captions.document().into())

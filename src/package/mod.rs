@@ -2,8 +2,8 @@
 //!
 //! [`packager`] holds the packages. In the order of their life: [`plan`] decides what is done, [`table`] where it is cut, [`workers`] which [`head`] runs
 //! next and [`control`] how far it is, [`encoder`] what ffmpeg is told, [`muxer`] and [`adts`] cut what it says, [`fmp4`], [`packed`] and [`ts`] mux it, [`store`] keeps
-//! it; [`playlist`] and [`captions`] are rendered when they are asked for, and so are the [`extras`]: [`peaks`] and the pictures
-//! of the [`storyboard`]. [`file`] is the grammar of their names.
+//! it; [`playlist`] and [`captions`] are rendered when they are asked for, and so are the [`extras`]: [`peaks`], the pictures
+//! of the [`storyboard`] and the cues of an embedded [`text`]. [`subtitles`] are the tracks of both. [`file`] is the grammar of their names.
 
 pub mod adts;
 mod ahead;

@@ -86,3 +86,52 @@ impl Text {
         Captions::extracted(bytes, self.script(), self.start)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::plan::tests::media;
+
+    fn text(index: u32, codec: &str) -> media::Text {
+        media::Text { index, codec: codec.to_owned(), forced: false, label: Label::default() }
+    }
+
+    #[test]
+    fn every_text_of_a_source_is_in_the_plan_up_to_a_bound() {
+        let mut source = media(48_000, 2, 480_000);
+        assert_eq!(Text::all(&source), []);
+        source.text = (0..40).map(|index| text(index + 3, "subrip")).collect();
+        source.start = 1234;
+        let texts = Text::all(&source);
+        assert_eq!(texts.len(), MOST_TRACKS);
+        assert!(texts.iter().zip(3..).all(|(text, index)| text.index == index));
+        let captions = texts[0].read(b"1\n00:00:02,234 --> 00:00:03,000\nHello\n");
+        let cue = captions.cues().next().unwrap();
+        assert_eq!((cue.start_ms, cue.end_ms), (1000, 1766));
+    }
+
+    #[test]
+    fn what_ffmpeg_cannot_write_as_it_is_is_taken_for_plain_text() {
+        let mut source = media(48_000, 2, 480_000);
+        let codecs = ["mov_text", "subrip", "ass", "webvtt", "S_TEXT/WEBVTT", "text"];
+        source.text = codecs.map(|codec| text(2, codec)).into();
+        let orders: Vec<_> = Text::all(&source)
+            .into_iter()
+            .map(|text| text.arguments("file".into()).join(" "))
+            .collect();
+        let ends = [
+            "-c:s subrip -avoid_negative_ts disabled -f srt pipe:1",
+            "-c:s copy -avoid_negative_ts disabled -f srt pipe:1",
+            "-c:s copy -avoid_negative_ts disabled -f srt pipe:1",
+            "-c:s copy -avoid_negative_ts disabled -f webvtt pipe:1",
+            "-c:s copy -avoid_negative_ts disabled -f srt pipe:1",
+            "-c:s copy -avoid_negative_ts disabled -f srt pipe:1",
+        ];
+        let told = [false, false, true, false, true, false];
+        for ((order, end), told) in orders.iter().zip(ends).zip(told) {
+            assert!(order.ends_with(end), "{order}");
+            assert!(order.contains("-copyts") && order.contains("-map 0:s:2"), "{order}");
+            assert_eq!(order.contains("-c:s:2 text -f"), told, "{order}");
+        }
+    }
+}
