@@ -7,7 +7,9 @@
 //! An X-TIMESTAMP-MAP of the upstream is ignored, like all header text: it relates cues to the clock of a transport stream
 //! that is not here. Times count from the start of the media, as they do for any other file of captions.
 
+mod ass;
 mod clock;
+mod embedded;
 mod segment;
 mod srt;
 mod vtt;
@@ -17,7 +19,7 @@ mod tests;
 
 use std::{collections::HashSet, error, fmt, mem};
 
-pub(super) use self::clock::Timestamp;
+pub(super) use self::{clock::Timestamp, embedded::Script};
 
 /// What separates start and end of a cue, and what no payload may contain.
 const ARROW: &str = "-->";
@@ -97,7 +99,7 @@ impl Captions {
         if vtt::is_signed(&text) {
             return Ok(vtt::parse(&text).finish());
         }
-        let draft = srt::parse(&text);
+        let draft = srt::parse(&text, srt::payload);
         if !draft.cues.is_empty() {
             return Ok(draft.finish());
         }

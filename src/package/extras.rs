@@ -30,6 +30,7 @@ use super::{
 use crate::{
     disk::Reservation,
     error::{Code, Error, Result},
+    ffmpeg::Exit,
     source::cache::Pin,
 };
 
@@ -41,6 +42,10 @@ const CHUNK: usize = 64 * 1024;
 
 /// Bytes of the largest sprite that is believed.
 const LARGEST: usize = 4 << 20;
+
+/// Bytes of the longest text of one track that is read; what comes after is left out. A film has 100 kB, a typeset one some
+/// megabytes.
+const LONGEST: usize = 16 << 20;
 
 /// The end mark of a JPEG file (ISO/IEC 10918-1, B.1.1.3).
 const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
@@ -247,6 +252,24 @@ impl Packager {
                 let is_whole = image.ends_with(&END_OF_IMAGE);
                 is_whole.then(|| image.into()).ok_or_else(|| failed("no picture could be decoded"))
             }
+            (File::Text(place), _) => {
+                let text = package.plan.text.get(usize::from(place)).ok_or_else(no_such_file)?;
+                let mut script = Vec::new();
+                let seconds = package.seconds();
+                let take = |bytes: &[u8]| {
+                    script.extend_from_slice(bytes);
+                    script.truncate(LONGEST);
+                };
+                // A film may begin in silence, and what is read of it is all of its bytes.
+                let (arguments, stall) = (text.arguments(path), bound(seconds));
+                let exit = self.run_extra(arguments, seconds, stall, take).await?;
+                let captions = text.read(&script);
+                // A track may have no cues. One that ffmpeg complains of has lost them.
+                if captions.is_empty() && !exit.complaints.is_empty() {
+                    return Err(failed("no captions could be decoded"));
+                }
+                Ok(captions.document().into())
+            }
             _ => Err(no_such_file()),
         }
     }
@@ -258,7 +281,7 @@ impl Packager {
         seconds: f64,
         stall: Duration,
         mut take: impl FnMut(&[u8]),
-    ) -> Result<()> {
+    ) -> Result<Exit> {
         let cpu = 60 + (seconds / 4.0) as u64;
         let started = self.ffmpeg.spawn(arguments, false, cpu).await;
         let mut process = started.map_err(|error| {
@@ -283,7 +306,7 @@ impl Packager {
         let exit = exit.map_err(|_| failed("ffmpeg closed its output and did not end"))?;
         let exit = exit.map_err(|e| failed(format!("waiting for ffmpeg: {e}")))?;
         match exit.status.code() {
-            Some(0 | head::DAMAGED) => Ok(()),
+            Some(0 | head::DAMAGED) => Ok(exit),
             _ => Err(crashed(&exit)),
         }
     }

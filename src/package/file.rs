@@ -57,7 +57,13 @@ pub enum File {
     Storyboard,
     /// A picture of some of these thumbnails, counted from 0.
     Sprite(u32),
+    /// All cues of an embedded track of text, by its place in the plan. It is kept beside the segments; nobody asks for it, so
+    /// that [`File::from_str`] does not know it.
+    Text(u8),
 }
+
+/// Begins the name of [`File::Text`].
+pub(super) const TEXT: &str = "text-";
 
 impl Kind {
     const fn letter(self) -> char {
@@ -111,7 +117,7 @@ impl File {
             },
             Self::Segment(_, _, Format::Aac) => "audio/aac",
             Self::Segment(_, _, Format::Ts) => "video/mp2t",
-            Self::Segment(_, _, Format::Vtt) | Self::Storyboard => "text/vtt",
+            Self::Segment(_, _, Format::Vtt) | Self::Storyboard | Self::Text(_) => "text/vtt",
             Self::Peaks => "application/json",
             Self::Sprite(_) => "image/jpeg",
         }
@@ -178,6 +184,7 @@ impl fmt::Display for File {
             Self::Peaks => f.write_str("peaks.json"),
             Self::Storyboard => f.write_str("storyboard.vtt"),
             Self::Sprite(n) => write!(f, "storyboard-{n}.jpg"),
+            Self::Text(n) => write!(f, "{TEXT}{n}.vtt"),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     playlist::{self, Alternative, Picture, Query, Variant},
     video::Rung,
 };
-use crate::config::Container;
+use crate::{config::Container, source::probe::media::Label};
 
 /// CODECS of AAC-LC (RFC 6381).
 const AAC_LC: &str = "mp4a.40.2";
@@ -21,7 +21,8 @@ pub fn index(
     container: Container,
     query: Query,
 ) -> String {
-    let names = names(&plan.audio);
+    let names = names("Audio", None, plan.audio.iter().map(|audio| &audio.label));
+    let titles = titles(plan, captions);
     let mut alternatives = Vec::new();
     // One track without video is the variant, and needs no group.
     if !plan.video.is_empty() || plan.audio.len() > 1 {
@@ -31,6 +32,7 @@ pub fn index(
             name,
             language: audio.label.language.as_deref(),
             default: index == 0,
+            autoselect: true,
             forced: false,
             channels: Some(audio.config.channels()),
         }));
@@ -40,7 +42,20 @@ pub fn index(
         name,
         language: Some(language),
         default: false,
+        autoselect: true,
         forced: false,
+        channels: None,
+    }));
+    let first = u8::from(captions.is_some());
+    let tracks = (first..).zip(&plan.text).zip(titles.iter().skip(first.into()));
+    alternatives.extend(tracks.map(|((index, text), name)| Alternative {
+        track: Track { kind: Kind::Subtitles, index },
+        name,
+        language: text.label.language.as_deref(),
+        default: false,
+        // Forced ones say nothing that another track says: players have to find them.
+        autoselect: text.label.default || text.forced,
+        forced: text.forced,
         channels: None,
     }));
     let codecs: Vec<_> = plan.video.iter().map(|rung| codecs(rung, plan)).collect();
@@ -79,15 +94,54 @@ fn codecs(rung: &Rung, plan: &Plan) -> String {
     if plan.audio.is_empty() { video } else { format!("{video},{AAC_LC}") }
 }
 
-/// A name for each audio track, none twice (RFC 8216 section 4.3.4.1.1): the file's, else its language, else a number.
-fn names(audio: &[Audio]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::with_capacity(audio.len());
-    for (n, audio) in (1..).zip(audio) {
-        let label = &audio.label;
+/// The names of all caption tracks.
+fn titles(plan: &Plan, captions: Option<(&str, &str)>) -> Vec<String> {
+    let beside = captions.map(|(name, _)| name);
+    names("Captions", beside, plan.text.iter().map(|text| &text.label))
+}
+
+/// A name for each track of a kind, none twice (RFC 8216 section 4.3.4.1.1): the file's, else its language, else a number.
+/// `first` is that of a track before them.
+fn names<'a>(
+    kind: &str,
+    first: Option<&str>,
+    labels: impl Iterator<Item = &'a Label>,
+) -> Vec<String> {
+    let mut names: Vec<String> = first.map(str::to_owned).into_iter().collect();
+    for label in labels {
+        let n = names.len() + 1;
         let own = label.name.as_ref().or(label.language.as_ref());
-        let name = own.cloned().unwrap_or_else(|| format!("Audio {n}"));
-        let is_taken = names.contains(&name);
-        names.push(if is_taken { format!("{name} ({n})") } else { name });
+        let mut name = own.cloned().unwrap_or_else(|| format!("{kind} {n}"));
+        while names.contains(&name) {
+            name = format!("{name} ({n})");
+        }
+        names.push(name);
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_tracks_have_one_name() {
+        let label = |name: Option<&str>, language: Option<&str>| Label {
+            language: language.map(str::to_owned),
+            name: name.map(str::to_owned),
+            default: false,
+        };
+        let labels = [
+            label(Some("English"), Some("en")),
+            label(Some("A (4)"), None),
+            label(Some("A"), None),
+            label(Some("A"), None),
+            label(None, Some("de")),
+            label(None, None),
+        ];
+        let given = names("Captions", None, labels.iter());
+        assert_eq!(given, ["English", "A (4)", "A", "A (4) (4)", "de", "Captions 6"]);
+        let given = names("Captions", Some("English"), labels.iter());
+        assert_eq!(given, ["English", "English (2)", "A (4)", "A", "A (5)", "de", "Captions 7"]);
+    }
 }

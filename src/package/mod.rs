@@ -2,8 +2,8 @@
 //!
 //! [`packager`] holds the packages. In the order of their life: [`plan`] decides what is done, [`table`] where it is cut, [`workers`] which [`head`] runs
 //! next and [`control`] how far it is, [`encoder`] what ffmpeg is told, [`muxer`] and [`adts`] cut what it says, [`fmp4`], [`packed`] and [`ts`] mux it, [`store`] keeps
-//! it; [`playlist`] and [`captions`] are rendered when they are asked for, and so are the [`extras`]: [`peaks`] and the pictures
-//! of the [`storyboard`]. [`file`] is the grammar of their names.
+//! it; [`playlist`] and [`captions`] are rendered when they are asked for, and so are the [`extras`]: [`peaks`], the pictures
+//! of the [`storyboard`] and the cues of an embedded [`text`]. [`subtitles`] are the tracks of both. [`file`] is the grammar of their names.
 
 pub mod adts;
 mod ahead;
@@ -37,7 +37,9 @@ mod rendition;
 mod restore;
 pub mod store;
 pub mod storyboard;
+mod subtitles;
 pub mod table;
+pub mod text;
 pub mod ts;
 pub mod video;
 mod view;
@@ -78,7 +80,7 @@ pub const AUDIO: Track = Track { kind: Kind::Audio, index: 0 };
 /// The video rendition that players begin with.
 pub const VIDEO: Track = Track { kind: Kind::Video, index: 0 };
 
-/// The one caption rendition.
+/// The first caption rendition: that of what came beside the media, if anything did.
 pub const SUBTITLES: Track = Track { kind: Kind::Subtitles, index: 0 };
 
 /// Above this share of `cache.killsize.static`, packages that no live stream uses go, and without any, new ones are refused.

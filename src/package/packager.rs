@@ -58,7 +58,7 @@ pub(super) struct Description<S> {
 pub struct Packager {
     pub(super) store: Arc<Store>,
     pub(super) hot: moka::future::Cache<Name, Hot, foldhash::fast::RandomState>,
-    pub(super) captions: moka::future::Cache<Key, Arc<Captions>>,
+    pub(super) captions: moka::future::Cache<(Key, Track), Arc<Captions>>,
     pub(super) workers: Workers,
     pub(super) extras: Extras,
     pub(super) ffmpeg: Ffmpeg,

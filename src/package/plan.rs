@@ -9,6 +9,7 @@ use super::{
     fmp4,
     storyboard::Storyboard,
     table::SegmentTable,
+    text::Text,
     video::Rung,
 };
 use crate::{
@@ -28,6 +29,8 @@ pub struct Plan {
     pub audio: Vec<Audio>,
     /// The rungs of the ladder, in the order of their numbers; players begin with the first.
     pub video: Vec<Rung>,
+    /// The embedded tracks of text, in the order of the file.
+    pub text: Vec<Text>,
     /// The thumbnails of its video.
     pub storyboard: Option<Storyboard>,
 }
@@ -48,7 +51,8 @@ impl Plan {
             let size = (video.width, video.height);
             Storyboard::new(media.container, video.index, size, video.length)
         });
-        let plan = Self { pipe: media.pipe, audio, video: rungs(media, choices), storyboard };
+        let video = rungs(media, choices);
+        let plan = Self { pipe: media.pipe, audio, video, text: Text::all(media), storyboard };
         if plan.audio.is_empty() && plan.video.is_empty() {
             let text = "the media has nothing in it that can be played";
             return Err(Error::new(Code::UnsupportedMedia, text));
@@ -141,7 +145,7 @@ pub(super) mod tests {
     pub fn media(rate: u32, channels: u16, samples: u64) -> Media {
         let track = media::Audio::new(Codec::Pcm, rate, channels, samples, Splice::Seek);
         let (container, audio) = (Container::Wav, vec![track]);
-        Media { container, pipe: true, audio, video: None, text: Vec::new() }
+        Media { container, pipe: true, audio, video: None, text: Vec::new(), start: 0 }
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub struct Alternative<'a> {
     pub language: Option<&'a str>,
     /// Whether it is shown where nobody has chosen.
     pub default: bool,
+    /// Whether players may choose it by themselves.
+    pub autoselect: bool,
     /// Whether captions are for everybody.
     pub forced: bool,
     /// CHANNELS of an audio track.
@@ -85,7 +87,8 @@ pub fn index(variants: &[Variant], alternatives: &[Alternative], query: Query) -
         if let Some(language) = alternative.language {
             _ = write!(out, ",LANGUAGE=\"{}\"", Quoted(language));
         }
-        _ = write!(out, ",DEFAULT={},AUTOSELECT=YES", yes(alternative.default));
+        let autoselect = yes(alternative.autoselect);
+        _ = write!(out, ",DEFAULT={},AUTOSELECT={autoselect}", yes(alternative.default));
         if kind == "SUBTITLES" {
             _ = write!(out, ",FORCED={}", yes(alternative.forced));
         }

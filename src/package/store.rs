@@ -8,7 +8,7 @@
 //! | `captions` | the captions as they came, if there are any |
 //! | `a0-<n>.m4s` | the segments that are encoded; complete from the moment they have this name |
 //! | `a0-manifest.json` | the manifest of a rendition, written last: all its segments are there |
-//! | `peaks.json`, `storyboard-<n>.jpg` | the extras that somebody has asked for |
+//! | `peaks.json`, `storyboard-<n>.jpg`, `text-<n>.vtt` | the extras that somebody has asked for |
 
 use std::{
     fs, io,
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use super::{
-    file::{File, Format, Track},
+    file::{File, Format, TEXT, Track},
     key::Key,
     plan::Plan,
     table::SegmentTable,
@@ -182,7 +182,9 @@ impl Store {
 
     /// Bytes of the extras that are in a package's folder.
     pub fn extras(&self, key: Key) -> u64 {
-        let is_extra = |name: &str| matches!(name.parse(), Ok(File::Peaks | File::Sprite(_)));
+        let is_extra = |name: &str| {
+            name.starts_with(TEXT) || matches!(name.parse(), Ok(File::Peaks | File::Sprite(_)))
+        };
         let entries = fs::read_dir(self.folder(key)).into_iter().flatten().flatten();
         entries
             .filter(|entry| entry.file_name().to_str().is_some_and(is_extra))

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 
 use super::{
-    Package, Packager, Part, SUBTITLES,
-    captions::Captions,
+    Package, Packager, Part,
     file::{File, Format, Kind, Track},
     fmp4::audio as fmp4,
     key::Key,
@@ -18,7 +17,7 @@ use super::{
     playlist::{self, Query},
     rendition::{Outlook, Rendition},
     store::Hot,
-    table::FRAME,
+    table::SegmentTable,
     ts,
 };
 use crate::{
@@ -99,8 +98,8 @@ impl Packager {
                 let part = package.part(track).ok_or_else(no_such_file)?;
                 self.cached(name, self.init(&part)).await
             }
-            File::Segment(SUBTITLES, n, Format::Vtt) if package.has_captions => {
-                self.cached(name, self.caption_segment(package, n, container)).await
+            File::Segment(track, n, Format::Vtt) => {
+                self.cached(name, self.caption_segment(package, track, n, container)).await
             }
             File::Peaks => self.extra(package, file).await,
             File::Storyboard if let Some(storyboard) = &package.plan.storyboard => {
@@ -112,7 +111,7 @@ impl Packager {
             {
                 self.extra(package, file).await
             }
-            File::Storyboard | File::Sprite(_) => Err(no_such_file()),
+            File::Storyboard | File::Sprite(_) | File::Text(_) => Err(no_such_file()),
             File::Segment(track, n, format) => {
                 let part = package.part(track).ok_or_else(no_such_file)?;
                 match format {
@@ -135,16 +134,21 @@ impl Packager {
             }
             files.push(File::Playlist(track));
         }
-        if let Some(table) = package.plan.timeline().filter(|_| package.has_captions) {
-            files.extend((0..table.len()).map(|n| File::Segment(SUBTITLES, n, Format::Vtt)));
-            files.push(File::Playlist(SUBTITLES));
+        for track in package.caption_tracks() {
+            let segments = package.plan.timeline().map_or(0, SegmentTable::len);
+            files.extend((0..segments).map(|n| File::Segment(track, n, Format::Vtt)));
+            files.push(File::Playlist(track));
         }
         files.push(File::Index);
         files
     }
 
     /// A file from memory, or made; all who ask at once share the making.
-    async fn cached(&self, name: Name, make: impl Future<Output = Result<Hot>>) -> Result<Hot> {
+    pub(super) async fn cached(
+        &self,
+        name: Name,
+        make: impl Future<Output = Result<Hot>>,
+    ) -> Result<Hot> {
         let made = self.hot.try_get_with(name, make).await;
         made.map_err(|error| Error::clone(&error))
     }
@@ -234,36 +238,6 @@ impl Packager {
         }))
     }
 
-    async fn caption_segment(
-        &self,
-        package: &Package,
-        n: u32,
-        container: Container,
-    ) -> Result<Hot> {
-        let table = package.plan.timeline().ok_or_else(no_such_file)?;
-        let ticks = table.ticks(n).ok_or_else(no_such_file)?;
-        let captions = self.captions(package).await?;
-        // Players place a segment's audio up to one frame beside its place in the table.
-        let period = ticks.start.saturating_sub(FRAME)..ticks.end + FRAME;
-        let origin = match container {
-            Container::Cmaf => 0,
-            Container::Aac | Container::Ts => packed::BASE_PTS,
-        };
-        Ok(Hot::new(captions.segment(period, table.timescale(), origin)))
-    }
-
-    async fn captions(&self, package: &Package) -> Result<Arc<Captions>> {
-        let read = async {
-            let bytes = self.store.captions(package.key).await;
-            let bytes = bytes.map_err(|e| Error::io("reading captions", &e))?;
-            let parsed = Captions::parse(&bytes);
-            let parsed = parsed.map_err(|e| Error::new(Code::Internal, e.to_string()))?;
-            Ok(Arc::new(parsed.captions))
-        };
-        let got = self.captions.try_get_with(package.key, read).await;
-        got.map_err(|error: Arc<Error>| Error::clone(&error))
-    }
-
     fn playlist(
         &self,
         package: &Package,
@@ -280,7 +254,7 @@ impl Packager {
             File::Playlist(track) => {
                 let table = match package.rendition(track) {
                     Some(rendition) => rendition.table(),
-                    None if track == SUBTITLES && package.has_captions => {
+                    None if package.caption_tracks().any(|own| own == track) => {
                         plan.timeline().ok_or_else(no_such_file)?
                     }
                     None => return Err(no_such_file()),

@@ -60,7 +60,9 @@ impl Target {
             Self::File(_, File::Init(_)) => Route::Init,
             Self::File(_, File::Segment(_, _, Format::Vtt)) => Route::Captions,
             Self::File(_, File::Segment(..)) => Route::Segment,
-            Self::File(_, File::Peaks | File::Storyboard | File::Sprite(_)) => Route::Extra,
+            Self::File(_, File::Peaks | File::Storyboard | File::Sprite(_) | File::Text(_)) => {
+                Route::Extra
+            }
         }
     }
 }

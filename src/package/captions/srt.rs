@@ -9,8 +9,9 @@ use super::{ARROW, Cue, Draft, clock::Clock};
 const KEPT_TAGS: [(&str, &str); 6] =
     [("b", "<b>"), ("/b", "</b>"), ("i", "<i>"), ("/i", "</i>"), ("u", "<u>"), ("/u", "</u>")];
 
-/// Reads text with line feeds only; without a line of times there are no cues.
-pub(super) fn parse(text: &str) -> Draft {
+/// Reads text with line feeds only; without a line of times there are no cues. `payload` makes the text of a cue from its
+/// lines.
+pub(super) fn parse(text: &str, payload: fn(&[&str]) -> String) -> Draft {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let mut draft = Draft::default();
     let mut chunks = lines.chunk_by(|_, next| !is_times(next)).peekable();
@@ -22,7 +23,7 @@ pub(super) fn parse(text: &str) -> Draft {
             [text @ .., number] if chunks.peek().is_some() && is_number(number) => text,
             text => text,
         };
-        draft.push(cue(times, text));
+        draft.push(cue(times, payload(text)));
     }
     draft
 }
@@ -38,9 +39,8 @@ fn is_number(line: &str) -> bool {
 }
 
 /// What follows the times (coordinates, mostly) is ignored. None without readable times or without text.
-fn cue(times: &str, text: &[&str]) -> Option<Cue> {
+fn cue(times: &str, payload: String) -> Option<Cue> {
     let (start, end) = times.split_once(ARROW)?;
-    let payload = payload(text);
     if payload.is_empty() {
         return None;
     }
@@ -60,7 +60,7 @@ fn millis(text: &str) -> Option<u64> {
 }
 
 /// `WebVTT` text: tags and escapes translated, lines without text left out.
-fn payload(lines: &[&str]) -> String {
+pub(super) fn payload(lines: &[&str]) -> String {
     let text = lines.join("\n");
     let mut marked = String::with_capacity(text.len());
     let mut rest = text.as_str();
@@ -72,7 +72,11 @@ fn payload(lines: &[&str]) -> String {
         rest = after;
     }
     marked.push_str(rest);
-    let lines: Vec<&str> = marked.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    without_empty_lines(&marked)
+}
+
+pub(super) fn without_empty_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("\n")
 }
 
@@ -110,7 +114,7 @@ fn is_font(tag: &str) -> bool {
 
 /// What stands between `open` at the front of `text` and the next `close`, if no other `open` comes before that, which also
 /// keeps the search linear; and what follows.
-fn enclosed(text: &str, open: char, close: char) -> Option<(&str, &str)> {
+pub(super) fn enclosed(text: &str, open: char, close: char) -> Option<(&str, &str)> {
     let inner = text.strip_prefix(open)?;
     let (inside, after) = inner.split_at(inner.find([open, close])?);
     Some((inside, after.strip_prefix(close)?))

@@ -93,7 +93,7 @@ impl Source {
             Container::Mp4
         };
         let (audio, text) = (Vec::new(), Vec::new());
-        let media = Media { container, pipe: false, audio, video: Some(video), text };
+        let media = Media { container, pipe: false, audio, video: Some(video), text, start: 0 };
         Self { _dir: dir, path, media }
     }
 
@@ -517,7 +517,7 @@ fn facts(path: &Path) -> Option<Media> {
     };
     let video = Video { width, height, ..video(rate, length) };
     let (audio, text) = (Vec::new(), Vec::new());
-    Some(Media { container, pipe: false, audio, video: Some(video), text })
+    Some(Media { container, pipe: false, audio, video: Some(video), text, start: 0 })
 }
 
 #[test]

@@ -13,6 +13,7 @@ const CAPTIONS: Alternative = Alternative {
     name: "English",
     language: Some("en"),
     default: false,
+    autoselect: true,
     forced: false,
     channels: None,
 };
@@ -126,6 +127,7 @@ fn video_has_its_audio_beside_it() {
         name: language,
         language: Some(language),
         default: index == 0,
+        autoselect: true,
         forced: false,
         channels: Some(2),
     };

@@ -17,7 +17,7 @@ fn media(rate: (u32, u32), length: u64, delay: u64) -> Media {
         cuts: None,
     };
     let (audio, text) = (Vec::new(), Vec::new());
-    Media { container: Container::Matroska, pipe: false, audio, video: Some(video), text }
+    Media { container: Container::Matroska, pipe: false, audio, video: Some(video), text, start: 0 }
 }
 
 #[test]

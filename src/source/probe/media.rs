@@ -22,6 +22,8 @@ pub struct Media {
     pub video: Option<Video>,
     /// The tracks of text, in the order of the file.
     pub text: Vec<Text>,
+    /// The millisecond at which the earliest track starts, by the clock of the file. Text does not count.
+    pub start: i64,
 }
 
 /// The most pixels of a side that are played.
@@ -30,12 +32,14 @@ const WIDEST: u32 = 8_192;
 impl Media {
     /// One audio track in a container of nothing else.
     pub(super) fn sound(container: Container, audio: Audio) -> Self {
-        Self { container, pipe: true, audio: vec![audio], video: None, text: Vec::new() }
+        let audio = vec![audio];
+        Self { container, pipe: true, audio, video: None, text: Vec::new(), start: 0 }
     }
 
-    /// Says by how much each track starts later than the earliest, from the nanosecond at which each starts.
+    /// Says when the earliest track starts, and by how much each other starts later, from the nanosecond at which each does.
     pub(super) fn align(&mut self, audio: &[i64], video: Option<i64>) {
         let earliest = audio.iter().copied().chain(video).min().unwrap_or(0);
+        self.start = earliest.saturating_add(500_000).div_euclid(1_000_000);
         for (track, start) in self.audio.iter_mut().zip(audio) {
             track.delay = scale(start.abs_diff(earliest), u64::from(track.rate), 1_000_000_000);
         }
@@ -232,7 +236,8 @@ impl Video {
 pub struct Text {
     /// Its number among the subtitle streams of the file: ffmpeg's `0:s:<index>`.
     pub index: u32,
-    /// ffmpeg's name of the codec: `mov_text`, `subrip`, `ass`, `webvtt` or `text`.
+    /// ffmpeg's name of the codec: `mov_text`, `subrip`, `ass`, `webvtt` or `text`; or Matroska's `S_TEXT/WEBVTT`, for which
+    /// ffmpeg has none.
     pub codec: String,
     /// Whether it is shown to everybody.
     pub forced: bool,

@@ -129,7 +129,7 @@ impl Streams {
             });
         }
         let text = self.of("subtitle").filter_map(|(index, stream)| stream.text(index)).collect();
-        let mut media = Media { container, pipe: pipes(container), audio, video, text };
+        let mut media = Media { container, pipe: pipes(container), audio, video, text, start: 0 };
         media.align(&starts, start);
         Ok(media)
     }

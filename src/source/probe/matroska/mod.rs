@@ -272,7 +272,7 @@ impl Streams {
         let subtitles = (0..).zip(tracks.iter().filter(|track| track.kind == 17));
         let text = subtitles.filter_map(|(index, track)| track.text(index)).collect();
         let container = Container::Matroska;
-        let mut media = Media { container, pipe: true, audio, video, text };
+        let mut media = Media { container, pipe: true, audio, video, text, start: 0 };
         media.align(&starts, start);
         Some(media)
     }

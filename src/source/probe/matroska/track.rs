@@ -76,7 +76,8 @@ impl<'a> Track<'a> {
             "S_TEXT/UTF8" => "subrip",
             "S_TEXT/ASCII" => "text",
             "S_TEXT/ASS" | "S_TEXT/SSA" | "S_ASS" | "S_SSA" => "ass",
-            "S_TEXT/WEBVTT" | "D_WEBVTT/SUBTITLES" => "webvtt",
+            "D_WEBVTT/SUBTITLES" => "webvtt",
+            name @ "S_TEXT/WEBVTT" => name,
             _ => return None,
         };
         let label = self.label.clone();

@@ -177,6 +177,7 @@ impl<'a> Movie<'a> {
             audio: audio.collect(),
             video: pictures.map(|video| video.video),
             text: self.text(),
+            start: 0,
         };
         media.align(&starts, start);
         Ok(media)
