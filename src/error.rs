@@ -187,6 +187,11 @@ impl Error {
         Self { retry_after: Some(retry_after), ..Self::new(Code::Busy, message) }
     }
 
+    /// [`Code::EncodeFailed`], and why.
+    pub fn encode_failed(why: impl Into<String>) -> Self {
+        Self::new(Code::EncodeFailed, why)
+    }
+
     /// [`Code::Io`]: what was being done, and what the system said.
     pub fn io(doing: impl fmt::Display, error: &io::Error) -> Self {
         Self::new(Code::Io, format!("{doing}: {error}"))

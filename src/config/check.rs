@@ -11,8 +11,8 @@ use reqwest::header::{HeaderName, HeaderValue};
 
 use super::{
     Fault, Secret, Settings,
+    step::Step,
     units::{KB, MB, write_bitrate, write_duration, write_size},
-    video::Step,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -6,8 +6,9 @@ use super::{
     choice::{Container, Copied, Encoder, Preset},
     read::cores,
     settings::{Cache, Captions, Cors, Killsize, Library, Limits, Packager, State, Upstream},
+    step::Step,
     units::{GB, KB, MB},
-    video::{Step, Video},
+    video::Video,
 };
 
 const fn seconds(seconds: u64) -> Duration {

@@ -15,6 +15,7 @@ mod read;
 mod scalar;
 mod secret;
 mod settings;
+mod step;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -29,9 +30,10 @@ pub use settings::{
     Cache, Captions, Cors, Killsize, Library, Limits, Listen, Log, Packager, Settings, State,
     Token, Upstream, Upstreams,
 };
+pub use step::Step;
 pub use template::Template;
 pub use units::{LONGEST, duration, size, write_duration, write_size};
-pub use video::{Step, Video};
+pub use video::Video;
 pub use warnings::{SAMPLE_HANDSHAKE, warnings};
 
 /// What is wrong with the value of one key.

@@ -13,9 +13,9 @@ use super::{
     choice::Copied,
     scalar::parsed,
     secret::Secret,
+    step::Step,
     template::web_url,
     units::{self, shown},
-    video::Step,
 };
 
 /// A whole number that fits `T`.

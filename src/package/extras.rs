@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     Package, Packager, RETRY,
     file::File,
-    head::{self, crashed, failed},
+    head::{self, crashed},
     key::Key,
     lock,
     peaks::{self, Peaks},
@@ -236,7 +236,10 @@ impl Packager {
                 let arguments = peaks::arguments(media.container, audio, path);
                 let seconds = audio.samples as f64 / f64::from(audio.rate.max(1));
                 self.run_extra(arguments, seconds, self.stall, |bytes| peaks.push(bytes)).await?;
-                peaks.finish().map(Bytes::from).ok_or_else(|| failed("no audio could be decoded"))
+                peaks
+                    .finish()
+                    .map(Bytes::from)
+                    .ok_or_else(|| Error::encode_failed("no audio could be decoded"))
             }
             (File::Sprite(n), Some(storyboard)) => {
                 let mut image = Vec::new();
@@ -250,7 +253,9 @@ impl Packager {
                 };
                 self.run_extra(arguments, seconds, stall, take).await?;
                 let is_whole = image.ends_with(&END_OF_IMAGE);
-                is_whole.then(|| image.into()).ok_or_else(|| failed("no picture could be decoded"))
+                is_whole
+                    .then(|| image.into())
+                    .ok_or_else(|| Error::encode_failed("no picture could be decoded"))
             }
             (File::Text(place), _) => {
                 let text = package.plan.text.get(usize::from(place)).ok_or_else(no_such_file)?;
@@ -266,7 +271,7 @@ impl Packager {
                 let captions = text.read(&script);
                 // A track may have no cues. One that ffmpeg complains of has lost them.
                 if captions.is_empty() && !exit.complaints.is_empty() {
-                    return Err(failed("no captions could be decoded"));
+                    return Err(Error::encode_failed("no captions could be decoded"));
                 }
                 Ok(captions.document().into())
             }
@@ -286,16 +291,17 @@ impl Packager {
         let started = self.ffmpeg.spawn(arguments, false, cpu).await;
         let mut process = started.map_err(|error| {
             tracing::error!(%error, "ffmpeg cannot be started");
-            failed("ffmpeg could not be started")
+            Error::encode_failed("ffmpeg could not be started")
         })?;
-        let mut stdout = process.stdout.take().ok_or_else(|| failed("ffmpeg has no output"))?;
-        let late = |_| failed("ffmpeg produced nothing in time");
+        let mut stdout =
+            process.stdout.take().ok_or_else(|| Error::encode_failed("ffmpeg has no output"))?;
+        let late = |_| Error::encode_failed("ffmpeg produced nothing in time");
         let read = async {
             let mut chunk = vec![0; CHUNK];
             loop {
                 let read = tokio::time::timeout(stall, stdout.read(&mut chunk)).await;
                 let read = read.map_err(late)?;
-                match read.map_err(|e| failed(format!("reading from ffmpeg: {e}")))? {
+                match read.map_err(|e| Error::encode_failed(format!("reading from ffmpeg: {e}")))? {
                     0 => return Ok(()),
                     read => take(chunk.get(..read).unwrap_or_default()),
                 }
@@ -303,8 +309,9 @@ impl Packager {
         };
         tokio::time::timeout(bound(seconds), read).await.map_err(late)??;
         let exit = tokio::time::timeout(head::FAREWELL, process.wait()).await;
-        let exit = exit.map_err(|_| failed("ffmpeg closed its output and did not end"))?;
-        let exit = exit.map_err(|e| failed(format!("waiting for ffmpeg: {e}")))?;
+        let exit =
+            exit.map_err(|_| Error::encode_failed("ffmpeg closed its output and did not end"))?;
+        let exit = exit.map_err(|e| Error::encode_failed(format!("waiting for ffmpeg: {e}")))?;
         match exit.status.code() {
             Some(0 | head::DAMAGED) => Ok(exit),
             _ => Err(crashed(&exit)),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::{io::AsyncWriteExt, process::ChildStdin};
 
-use super::{Packager, Part, control::Control, head::failed};
+use super::{Packager, Part, control::Control};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     source::spool::{self, Spool},
 };
 
@@ -60,7 +60,7 @@ pub async fn feed(
             return Ok(());
         }
         let chunk = spool::read(source, at, len).await;
-        let chunk = chunk.map_err(|e| failed(format!("reading a source: {e}")))?;
+        let chunk = chunk.map_err(|e| Error::encode_failed(format!("reading a source: {e}")))?;
         at += chunk.len() as u64;
         if stdin.write_all(&chunk).await.is_err() {
             return Ok(());

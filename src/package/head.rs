@@ -24,7 +24,7 @@ use super::{
     store::Hot,
 };
 use crate::{
-    error::{Code, Error, Result},
+    error::{Error, Result},
     ffmpeg::{Exit, Process},
     source::spool::Spool,
 };
@@ -100,7 +100,8 @@ impl<'a> Setting<'a> {
             return Ok(Self { muxer, arguments: order.arguments(), seeks: order.seeks(), cpu });
         }
         let rung = package.plan.rung(rendition.track);
-        let rung = rung.ok_or_else(|| failed("nothing is planned for this rendition"))?;
+        let rung =
+            rung.ok_or_else(|| Error::encode_failed("nothing is planned for this rendition"))?;
         let order =
             picture::Order { rung, input, segment: n, threads: packager.threads, distrusted };
         // All threads count, and slower than real time on each is more than anybody would watch.
@@ -140,14 +141,14 @@ impl<'a> Head<'a> {
         let started = packager.ffmpeg.spawn(arguments, piped, cpu).await;
         let process = started.map_err(|error| {
             tracing::error!(%error, "ffmpeg cannot be started");
-            failed("ffmpeg could not be started")
+            Error::encode_failed("ffmpeg could not be started")
         })?;
         Ok((Self { packager, part, control, muxer, seeks }, process, source))
     }
 
     async fn work(mut self, mut process: Process, source: Arc<Spool>) -> Result<End> {
         let (stdin, stdout) = (process.stdin.take(), process.stdout.take());
-        let stdout = stdout.ok_or_else(|| failed("ffmpeg has no output"))?;
+        let stdout = stdout.ok_or_else(|| Error::encode_failed("ffmpeg has no output"))?;
         let (packager, control) = (self.packager, self.control);
         let feed = async {
             match stdin {
@@ -176,7 +177,8 @@ impl<'a> Head<'a> {
         let mut patience = Patience::new(self.packager.stall, self.part.rendition.table().length());
         loop {
             let read = patience.bound(self.control, stdout.read(&mut chunk)).await?;
-            let read = read.map_err(|e| failed(format!("reading from ffmpeg: {e}")))?;
+            let read =
+                read.map_err(|e| Error::encode_failed(format!("reading from ffmpeg: {e}")))?;
             if read == 0 {
                 return Ok(None);
             }
@@ -226,7 +228,7 @@ impl<'a> Head<'a> {
         };
         match rendition.init() {
             Some(known) if known == init => Ok(()),
-            Some(_) => Err(failed("ffmpeg encodes differently than before")),
+            Some(_) => Err(Error::encode_failed("ffmpeg encodes differently than before")),
             None => {
                 let file = File::Init(rendition.track);
                 self.packager.keep(package, file, Hot::new(init.clone())).await?;
@@ -269,8 +271,9 @@ impl<'a> Head<'a> {
     /// ffmpeg has ended before the table did: what is missing is made up for if the source was at its end, else an error.
     async fn finish(mut self, mut process: Process) -> Result<End> {
         let exit = tokio::time::timeout(FAREWELL, process.wait()).await;
-        let exit = exit.map_err(|_| failed("ffmpeg closed its output and did not end"))?;
-        let exit = exit.map_err(|e| failed(format!("waiting for ffmpeg: {e}")))?;
+        let exit =
+            exit.map_err(|_| Error::encode_failed("ffmpeg closed its output and did not end"))?;
+        let exit = exit.map_err(|e| Error::encode_failed(format!("waiting for ffmpeg: {e}")))?;
         if !matches!(exit.status.code(), Some(0 | DAMAGED)) {
             return Err(crashed(&exit));
         }
@@ -278,7 +281,7 @@ impl<'a> Head<'a> {
         let Gap { frames, seconds, blank } = self.muxer.end().map_err(|e| self.doubt(&e))?;
         if frames > ROUNDING && self.seeks {
             rendition.distrust();
-            return Err(failed("seeking gave less than the source holds"));
+            return Err(Error::encode_failed("seeking gave less than the source holds"));
         }
         if blank && !rendition.has_any() {
             if self.control.start == 0 {
@@ -330,7 +333,7 @@ impl Patience {
             match outcome {
                 Ok(done) => return Ok(done),
                 Err(_) if starved => {}
-                Err(_) => return Err(failed("ffmpeg produced nothing in time")),
+                Err(_) => return Err(Error::encode_failed("ffmpeg produced nothing in time")),
             }
         }
     }
@@ -338,13 +341,9 @@ impl Patience {
 
 pub(super) fn crashed(exit: &Exit) -> Error {
     tracing::warn!(status = %exit.status, complaints = exit.complaints, "ffmpeg gave up");
-    failed("ffmpeg could not decode the media")
+    Error::encode_failed("ffmpeg could not decode the media")
 }
 
 fn wrote(what: &Corrupt) -> Error {
-    failed(format!("ffmpeg wrote {what}"))
-}
-
-pub(super) fn failed(text: impl Into<String>) -> Error {
-    Error::new(Code::EncodeFailed, text)
+    Error::encode_failed(format!("ffmpeg wrote {what}"))
 }

@@ -30,7 +30,7 @@ use crate::{
 use super::{
     App,
     caller::{self, bearer},
-    player::{decode, find},
+    query::{decode, find},
     reply::{self, Reply, Rid},
 };
 

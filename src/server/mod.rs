@@ -13,6 +13,7 @@ mod cors;
 mod exchange;
 mod figures;
 mod player;
+mod query;
 mod reply;
 mod routes;
 

@@ -1,6 +1,6 @@
 //! Players: `/hls/<rid>/<file>`, from the raw path and headers to the broker and back.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use uuid::Uuid;
 use warp::http::{
@@ -19,6 +19,7 @@ use crate::{
 use super::{
     asset,
     caller::bearer,
+    query::{decode, find},
     reply::{Reply, refuse},
     routes::Route,
 };
@@ -117,36 +118,6 @@ fn header_token(headers: &HeaderMap) -> Result<Option<&str>> {
         return Ok(token);
     }
     bearer(headers).map_err(|()| invalid())
-}
-
-/// The first value of `key`, as it was sent.
-pub(super) fn find<'q>(query: &'q str, key: &str) -> Option<&'q str> {
-    query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
-}
-
-/// Percent-decodes; what is no UTF-8 then becomes U+FFFD, which no token has.
-pub(super) fn decode(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [byte, tail @ ..] = rest {
-        let escaped = match (byte, tail) {
-            (b'%', [high, low, tail @ ..]) => {
-                digit(*high).zip(digit(*low)).map(|(h, l)| (h << 4 | l, tail))
-            }
-            _ => None,
-        };
-        let (byte, tail) = escaped.unwrap_or((*byte, tail));
-        decoded.push(byte);
-        rest = tail;
-    }
-    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
-}
-
-fn digit(hex: u8) -> Option<u8> {
-    char::from(hex).to_digit(16).map(|digit| digit as u8)
 }
 
 /// Sends a player that asked for the stream to its playlist, by a path relative to what it asked for.

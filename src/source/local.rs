@@ -11,7 +11,11 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Origin, Source, Sources, cache::Pin, sources::Outcome, spool::Spool, unexpected,
+    Origin, Source, Sources,
+    cache::Pin,
+    sources::Outcome,
+    spool::{Spool, gone},
+    unexpected,
     upstream::Validators,
 };
 use crate::{
@@ -147,11 +151,6 @@ fn open(library: &Library, path: &Path) -> io::Result<Opened> {
     };
     let captions = CAPTIONS.iter().find_map(beside);
     Ok(Opened { file, stamp, captions })
-}
-
-/// What a stream is told whose file is another one now.
-pub(super) fn gone() -> Error {
-    Error::new(Code::StreamGone, "the file has changed; ask for a new stream")
 }
 
 /// Names this version of a file: 64 hexadecimal digits.

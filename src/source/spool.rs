@@ -13,7 +13,6 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::local;
 use crate::{
     error::{Code, Error, Result},
     library::Stamp,
@@ -110,7 +109,7 @@ impl Spool {
     pub fn change(&self) -> Option<Error> {
         let before = self.stamp?;
         let same = Stamp::of(&self.file).is_ok_and(|now| now.is_like(&before));
-        (!same).then(local::gone)
+        (!same).then(gone)
     }
 
     /// Whether it belongs to somebody else.
@@ -231,6 +230,11 @@ pub async fn read(spool: &Arc<Spool>, at: u64, len: usize) -> io::Result<Vec<u8>
     })
     .await
     .map_err(io::Error::other)?
+}
+
+/// What a stream is told whose file is another one now.
+pub(super) fn gone() -> Error {
+    Error::new(Code::StreamGone, "the file has changed; ask for a new stream")
 }
 
 #[cfg(test)]

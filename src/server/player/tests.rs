@@ -101,29 +101,6 @@ fn tokens_in_headers() {
 }
 
 #[test]
-fn queries() {
-    assert_eq!(find("a=1&token=x%2e&token=y", "token"), Some("x%2e"));
-    assert_eq!(find("tokens=1&xtoken=2&token", "token"), None);
-    assert_eq!(find("token=", "token"), Some(""));
-}
-
-#[test]
-fn percent() {
-    let cases = [
-        ("a.b", "a.b"),
-        ("%61%2E", "a."),
-        ("%", "%"),
-        ("%6", "%6"),
-        ("%zz", "%zz"),
-        ("%25%32", "%2"),
-        ("%ff", "\u{fffd}"),
-    ];
-    for (text, decoded) in cases {
-        assert_eq!(decode(text), decoded);
-    }
-}
-
-#[test]
 fn redirects_are_relative_to_what_was_asked_for() {
     let rid = RID.parse().unwrap();
     let location = |slash, uri: &'static str| {
@@ -146,10 +123,5 @@ proptest! {
             None => path.clone(),
         };
         prop_assert_eq!(spelled, path);
-    }
-
-    #[test]
-    fn any_text_is_decoded(text in ".{0,40}") {
-        decode(&text);
     }
 }

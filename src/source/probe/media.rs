@@ -2,11 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Codec, Container, DENSEST, Splice,
-    picture::{Coded, Geometry},
-    pictures::{Told, scale},
-};
+use super::{Codec, Container, DENSEST, Splice};
 
 /// What a source holds. At least one audio track, or video.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,28 +205,6 @@ impl Picture {
     }
 }
 
-impl Video {
-    /// A track whose codec, shape and frames are told; it starts with the file.
-    pub(super) fn new(index: u32, coded: Coded, geometry: Geometry, told: Told) -> Self {
-        let (width, height) = geometry.shown();
-        let Told { rate, constant, length, bitrate, cuts, .. } = told;
-        Self {
-            index,
-            width,
-            height,
-            plain: geometry.plain(),
-            interlaced: coded.fields,
-            rate,
-            constant,
-            length,
-            delay: 0,
-            bitrate,
-            cuts: cuts.filter(|_| coded.codec.is_copied()),
-            codec: coded.codec,
-        }
-    }
-}
-
 /// A track of text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Text {
@@ -254,4 +228,12 @@ pub struct Label {
     pub name: Option<String>,
     /// Whether the file says that it is the one to begin with.
     pub default: bool,
+}
+
+/// `value * by / per`, to the nearest.
+pub(super) fn scale(value: u64, by: u64, per: u64) -> u64 {
+    let (value, by, per) = (u128::from(value), u128::from(by), u128::from(per));
+    (value * by + per / 2)
+        .checked_div(per)
+        .map_or(0, |scaled| scaled.try_into().unwrap_or(u64::MAX))
 }

@@ -1,6 +1,9 @@
 //! The frames of a video track as they are met in the file: how fast, how long, how heavy, and where they can be cut.
 
-use super::media::{Cuts, FrameRate};
+use super::{
+    media::{Cuts, FrameRate, Video, scale},
+    picture::{Coded, Geometry},
+};
 
 /// Frames whose times are kept: 18 hours at 60 a second.
 const MOST: usize = 4_000_000;
@@ -168,6 +171,28 @@ impl Pictures {
     }
 }
 
+impl Video {
+    /// A track whose codec, shape and frames are told; it starts with the file.
+    pub(super) fn new(index: u32, coded: Coded, geometry: Geometry, told: Told) -> Self {
+        let (width, height) = geometry.shown();
+        let Told { rate, constant, length, bitrate, cuts, .. } = told;
+        Self {
+            index,
+            width,
+            height,
+            plain: geometry.plain(),
+            interlaced: coded.fields,
+            rate,
+            constant,
+            length,
+            delay: 0,
+            bitrate,
+            cuts: cuts.filter(|_| coded.codec.is_copied()),
+            codec: coded.codec,
+        }
+    }
+}
+
 impl FrameRate {
     /// The rate of frames that are so many nanoseconds apart.
     pub(super) fn of_duration(nanoseconds: u64) -> Option<Self> {
@@ -229,14 +254,6 @@ fn clamp(count: u64, ticks: u64, constant: bool) -> (FrameRate, bool) {
 /// The greatest common divisor; 1 where there is none.
 fn divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a.max(1) } else { divisor(b, a % b) }
-}
-
-/// `value * by / per`, to the nearest.
-pub(super) fn scale(value: u64, by: u64, per: u64) -> u64 {
-    let (value, by, per) = (u128::from(value), u128::from(by), u128::from(per));
-    (value * by + per / 2)
-        .checked_div(per)
-        .map_or(0, |scaled| scaled.try_into().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

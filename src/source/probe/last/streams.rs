@@ -7,9 +7,10 @@ use serde::Deserialize;
 use super::{
     super::{
         Codec, Container, Media, Splice, language,
+        media::scale,
         media::{Audio, FrameRate, Label, Picture, Text, Video},
         picture::{Coded, Geometry},
-        pictures::{Told, scale},
+        pictures::Told,
     },
     packets::Packets,
 };

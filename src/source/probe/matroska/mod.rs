@@ -18,7 +18,8 @@ use self::{
 use super::{
     Container, Input, Media, Stop,
     input::{Scan, array},
-    pictures::{Shot, scale},
+    media::scale,
+    pictures::Shot,
     unsupported,
 };
 

@@ -6,7 +6,7 @@ use super::{
         input::{array, be16, be32},
         language,
         media::Label,
-        pictures::scale,
+        media::scale,
     },
     Movie,
     boxes::{boxes, child, descend},
