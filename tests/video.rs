@@ -3,7 +3,10 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use m3u8_rs::{AlternativeMediaType, VariantStream};
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
@@ -443,4 +446,47 @@ fn a_full_disk_stops_the_film_alone() {
     Player::new(&broker, &sound).hear(3);
     player.get("v0-0.m4s").expect(200);
     broker.revoke(&grant.rid).expect(204);
+}
+
+/// Films of the world, where they have been put beside this repository: the lowest rung of each has every frame that it
+/// promises, none of them late, and lasts as long as its source.
+#[test]
+fn shared_films() {
+    let upstream = Upstream::start();
+    let broker = Broker::setup(&upstream).without("url.vtt").with("cache.expiry", "1h");
+    let broker = broker.with("packager.video.preset", "ultrafast").start();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/media");
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_film = |path: &PathBuf| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        matches!(extension, Some("mp4" | "mkv" | "ts" | "webm"))
+    };
+    for path in entries.filter(is_film) {
+        let source = fs::read(&path).expect("a file");
+        let id = path.file_name().expect("a name").to_string_lossy();
+        upstream.audio(&id, &source);
+        let grant = broker.token(&id);
+        let player = Player::new(&broker, &grant);
+        let variant = player.index().variants.remove(0);
+        let Some(rate) = variant.frame_rate.filter(|_| variant.resolution.is_some()) else {
+            continue;
+        };
+        let seconds = player.playlist(&variant.uri).seconds();
+        let seen = film::watch(&broker, &grant, &variant.uri);
+        assert_eq!(seen.warnings, Vec::<String>::new(), "{id}");
+        let step = |pair: &[f64]| ((pair[1] - pair[0]) * rate - 1.0).abs() < 0.01;
+        assert!(seen.times.windows(2).all(step), "{id}: {:?}", seen.times);
+        assert_eq!(seen.times.len(), (seconds * rate).round() as usize, "{id}: {seconds} s");
+        let own = decode::packets(&source, "v:0");
+        let end = |packet: &decode::Packet| packet.pts + packet.duration;
+        let last = own.iter().map(end).filter(|end| end.is_finite()).fold(f64::MIN, f64::max);
+        let first = decode::probe(&source)["format"]["start_time"]
+            .as_str()
+            .map_or(0.0, |text| text.parse().expect("seconds"));
+        assert!(
+            (last - first - seconds).abs() * rate < 1.6,
+            "{id}: {} s, not {seconds}",
+            last - first
+        );
+    }
 }
