@@ -384,8 +384,9 @@ fn damage_costs_what_it_hits() {
     upstream.audio("garbled", garbled).audio("lost", lost);
     let broker = setup(&upstream).start();
     let player = Player::new(&broker, &broker.token("garbled"));
-    let times = |cues: Vec<Cue>| cues.into_iter().map(|cue| (cue.0, cue.1)).collect::<Vec<_>>();
-    assert_eq!(times(cues(&player, "s0.m3u8")), times(english()));
+    let mut left = english();
+    left.remove(1);
+    assert_eq!(cues(&player, "s0.m3u8"), left);
     let player = Player::new(&broker, &broker.token("lost"));
     assert_eq!(cues(&player, "s0.m3u8"), english());
     assert_eq!(cues(&player, "s1.m3u8"), []);

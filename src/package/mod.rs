@@ -70,7 +70,7 @@ use self::{
 use crate::{
     disk::Reservation,
     error::{Code, Error, Result},
-    source::{Source, cache::Pin},
+    source::{Origin, Source, cache::Pin},
     time::now,
 };
 
@@ -206,9 +206,11 @@ impl Package {
         self.renditions.iter().find_map(failure).filter(|_| none)
     }
 
-    /// Lets go of the source if it is complete, or nobody plays it.
+    /// Lets go of the source if it is complete, or nobody plays it. A file that was named to us is not found again, and costs
+    /// nothing while it is open.
     fn release(&self) {
-        if self.is_complete() || self.is_unused() {
+        let is_named = matches!(self.source.origin, Origin::Local);
+        if !is_named && (self.is_complete() || self.is_unused()) {
             lock(&self.pin).take();
         }
     }

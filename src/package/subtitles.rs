@@ -60,7 +60,11 @@ impl Packager {
         let ticks = table.ticks(n).ok_or_else(no_such_file)?;
         let captions = self.captions(package, track, cues).await?;
         // Players place a segment's audio up to one frame beside its place in the table.
-        let period = ticks.start.saturating_sub(FRAME)..ticks.end + FRAME;
+        let beside = package.plan.audio.first().map_or(0, |audio| {
+            let frame = FRAME * u64::from(table.timescale());
+            frame.div_ceil(audio.config.rate().into())
+        });
+        let period = ticks.start.saturating_sub(beside)..ticks.end + beside;
         let origin = match container {
             Container::Cmaf => 0,
             Container::Aac | Container::Ts => packed::BASE_PTS,

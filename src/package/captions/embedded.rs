@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn texts_of_every_make_become_webvtt() {
-        let srt = |text| format!("1\n00:00:01,024 --> 00:00:03,022\n{text}\n\n2\n");
+        let srt = |text| format!("1\n00:00:01,024 --> 00:00:03,022\n{text}\n\n");
         let one = |text: &str| vec![(1024, 3022, text.to_owned())];
         assert_eq!(cues(&srt("a & <b>b</b>"), Script::Srt, 0), one("a &amp; <b>b</b>"));
         assert_eq!(
