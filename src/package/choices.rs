@@ -32,6 +32,14 @@ pub struct Choices {
 const SPEED: u64 = 25_000_000;
 
 impl Choices {
+    /// What of them makes a package another one, with or without video in it.
+    pub fn key(&self, video: bool) -> Vec<u8> {
+        let Self { bitrate, segment, copy, copy_bitrate, .. } = self;
+        // Plain numbers and names can be written as JSON.
+        let all = video.then_some(self);
+        serde_json::to_vec(&(bitrate, segment, copy, copy_bitrate, all)).unwrap_or_default()
+    }
+
     /// Those of `packager`, with the encoder that was found to work.
     pub fn new(packager: &config::Packager, encoder: Encoder) -> Self {
         Self {

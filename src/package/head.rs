@@ -216,7 +216,7 @@ impl<'a> Head<'a> {
         if self.control.stop.load(Relaxed) {
             return Ok(Some(End::Yielded));
         }
-        Ok((!self.has_listeners(next).await).then_some(End::Idle))
+        Ok(self.rest(next).await)
     }
 
     /// Keeps the initialization segment of a rendition that had none. All heads have to agree on it: a player has loaded it
@@ -256,16 +256,20 @@ impl<'a> Head<'a> {
     }
 
     /// Pauses while no stream lives that could play this, or players are far behind: a pipe that nobody reads holds ffmpeg.
-    async fn has_listeners(&self, next: u32) -> bool {
+    async fn rest(&self, next: u32) -> Option<End> {
         if self.part.is_due(next) {
-            return true;
+            return None;
         }
         let back = async {
             self.packager.workers.dispatch();
-            let due = self.part.wait_until_due(next);
-            tokio::time::timeout(self.packager.idle, due).await.is_ok()
+            let due = self.part.wait_until_due(next, self.control);
+            tokio::time::timeout(self.packager.idle, due).await
         };
-        self.control.starve(back).await
+        match self.control.starve(back).await {
+            Ok(true) => None,
+            Ok(false) => Some(End::Yielded),
+            Err(_) => Some(End::Idle),
+        }
     }
 
     /// ffmpeg has ended before the table did: what is missing is made up for if the source was at its end, else an error.

@@ -61,6 +61,7 @@ use tokio::sync::{Notify, OnceCell};
 
 pub use self::packager::Packager;
 use self::{
+    control::Control,
     file::{Kind, Track},
     key::Key,
     plan::Plan,
@@ -257,11 +258,15 @@ impl Part {
         self.package.is_live() && self.rendition.is_due(n)
     }
 
-    async fn wait_until_due(&self, n: u32) {
+    /// Waits until segment `n` is due; false when the head is told to end before.
+    async fn wait_until_due(&self, n: u32, head: &Control) -> bool {
         loop {
             let (lively, changed) = (self.package.lively.notified(), self.rendition.changed());
+            if head.stop.load(Relaxed) {
+                return false;
+            }
             if self.is_due(n) {
-                return;
+                return true;
             }
             tokio::select! {
                 () = lively => {}

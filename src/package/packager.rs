@@ -291,8 +291,7 @@ impl Packager {
     pub(super) fn key(&self, source: &Source) -> Key {
         let captions = source.captions.as_deref();
         let marked = [captions.is_some().into()];
-        // Choices are plain numbers: they can be written as JSON.
-        let choices = serde_json::to_vec(&self.choices).unwrap_or_default();
+        let choices = self.choices.key(source.media.video.is_some());
         Key::of(&[
             source.id.as_bytes(),
             &marked,

@@ -261,6 +261,12 @@ impl Rendition {
         unfollowed.or(heads.first()).cloned()
     }
 
+    /// Tells a head to end at the next segment boundary, or at once where it rests.
+    pub fn stop(&self, head: &Control) {
+        head.stop.store(true, Relaxed);
+        self.wake();
+    }
+
     /// A head begins.
     pub fn add_head(&self, head: Arc<Control>) {
         self.state().heads.push(head);

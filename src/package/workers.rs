@@ -203,7 +203,7 @@ impl Workers {
             if part.can_start(n) {
                 if part.rendition.heads() >= PER_RENDITION {
                     if let Some(head) = part.rendition.spare_head() {
-                        head.stop.store(true, Relaxed);
+                        part.rendition.stop(&head);
                     }
                 } else if self.has_slot(inner) {
                     self.start(inner, &part, n);
@@ -214,7 +214,7 @@ impl Workers {
             }
             inner.demands.push_back(Demand { part, n });
         }
-        Self::end_heads(inner, short, Urgency::Waited);
+        self.end_heads(inner, short, Urgency::Waited);
     }
 
     fn serve_fresh(&self, inner: &mut Inner) {
@@ -230,7 +230,7 @@ impl Workers {
                 inner.fresh.push_back(part);
             }
         }
-        Self::end_heads(inner, short, Urgency::Fresh);
+        self.end_heads(inner, short, Urgency::Fresh);
     }
 
     /// Goes round the incomplete renditions while there are slots that nobody else wants.
@@ -264,17 +264,20 @@ impl Workers {
     }
 
     /// Tells as many heads to end as there are heads `short`, least useful first.
-    fn end_heads(inner: &Inner, short: usize, urgency: Urgency) {
+    fn end_heads(&self, inner: &Inner, short: usize, urgency: Urgency) {
         let ending = inner.running.iter().filter(|head| head.control.stop.load(Relaxed)).count();
         let useful = |head: &&Running| head.part.rendition.is_followed(&head.control);
         // A head that reads a source on its way could not be followed by another one until that is whole.
         let spare =
             |head: &&Running| !head.control.stop.load(Relaxed) && !head.part.package.is_arriving();
+        // Where there are too many processes one that rests is as good as any, where too many work only those count.
+        let is_crowded = inner.running.len() >= self.limit * STARVED_PER_WORKER;
+        let counts = |head: &&Running| is_crowded || !head.control.starved.load(Relaxed);
         let (followed, unfollowed): (Vec<_>, Vec<_>) =
-            inner.running.iter().filter(spare).partition(useful);
+            inner.running.iter().filter(spare).filter(counts).partition(useful);
         let followed = followed.into_iter().filter(|_| urgency == Urgency::Waited);
         for head in unfollowed.into_iter().chain(followed).take(short.saturating_sub(ending)) {
-            head.control.stop.store(true, Relaxed);
+            head.part.rendition.stop(&head.control);
         }
     }
 
