@@ -105,8 +105,8 @@ fn film_of(inputs: &str, texts: &[&str], options: &str) -> Vec<u8> {
         };
         let path = dir.path().join(format!("{n}.{kind}"));
         fs::write(&path, text).expect("room on the disk");
-        arguments += &format!(" -i {}", path.display());
-        maps += &format!(" -map {}", n + 2);
+        arguments = format!("{arguments} -i {}", path.display());
+        maps = format!("{maps} -map {}", n + 2);
     }
     let video = "-c:v libx264 -preset ultrafast -bf 0";
     let path = dir.path().join("film");
@@ -184,7 +184,7 @@ fn cues(player: &Player, uri: &str) -> Vec<Cue> {
 
 #[track_caller]
 fn clock(text: Option<&str>) -> u64 {
-    let fields = text.expect("a time").split([':', '.']).map(|field| field.parse::<u64>());
+    let fields = text.expect("a time").split([':', '.']).map(str::parse::<u64>);
     let [h, m, s, ms] = fields.collect::<Result<Vec<_>, _>>().expect("numbers")[..] else {
         panic!("{text:?} is not hh:mm:ss.ttt");
     };
@@ -214,6 +214,9 @@ fn texts_of_an_mp4_are_captions() {
     assert_eq!(cues(&player, "s0.m3u8"), english());
     assert_eq!(cues(&player, "s1.m3u8"), german());
     assert_eq!(broker.ffmpeg_runs(), 2);
+    // Beside video there is one clock, whatever audio alone would come in.
+    let first = player.get("s0-0.vtt?container=ts").expect(200);
+    assert!(first.text().contains("MPEGTS:0,"), "{}", first.text());
     for uri in ["s2.m3u8", "s2-0.vtt", "s0-99.vtt", "s1-init.mp4", "text-0.vtt"] {
         player.get(uri).expect_error(404, "not_found");
     }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::{
-    Package, Packager,
+    AUDIO, Package, Packager,
     captions::Captions,
-    file::{File, Kind, Track},
+    file::{File, Format, Kind, Track},
     packed,
     store::Hot,
     table::FRAME,
-    view::no_such_file,
+    view::{format, no_such_file},
 };
 use crate::{
     config::Container,
@@ -65,9 +65,9 @@ impl Packager {
             frame.div_ceil(audio.config.rate().into())
         });
         let period = ticks.start.saturating_sub(beside)..ticks.end + beside;
-        let origin = match container {
-            Container::Cmaf => 0,
-            Container::Aac | Container::Ts => packed::BASE_PTS,
+        let origin = match format(package, AUDIO, container) {
+            Format::M4s => 0,
+            _ => packed::BASE_PTS,
         };
         Ok(Hot::new(captions.segment(period, table.timescale(), origin)))
     }

@@ -144,11 +144,7 @@ impl Packager {
     }
 
     /// A file from memory, or made; all who ask at once share the making.
-    pub(super) async fn cached(
-        &self,
-        name: Name,
-        make: impl Future<Output = Result<Hot>>,
-    ) -> Result<Hot> {
+    async fn cached(&self, name: Name, make: impl Future<Output = Result<Hot>>) -> Result<Hot> {
         let made = self.hot.try_get_with(name, make).await;
         made.map_err(|error| Error::clone(&error))
     }
@@ -268,7 +264,7 @@ impl Packager {
 }
 
 /// What the segments of a track come in for players that want this container.
-fn format(package: &Package, track: Track, container: Container) -> Format {
+pub(super) fn format(package: &Package, track: Track, container: Container) -> Format {
     match track.kind {
         Kind::Audio if package.plan.video.is_empty() => container.into(),
         Kind::Subtitles => Format::Vtt,
