@@ -10,8 +10,7 @@ use crate::source::probe::media::FrameRate;
 /// `profile_idc` of High, the one that is encoded.
 const HIGH: u8 = 100;
 
-/// Pictures that the decoder has to hold: x264's presets up to `medium` refer to three, and its pyramid of B pictures
-/// makes that four.
+/// Pictures that the decoder has to hold: x264's presets up to `medium` refer to three, and one is in reserve.
 const HELD: u64 = 4;
 
 /// High allows so many times the bit rates of table A-1 (its `cpbBrVclFactor` of 1250, in a thousand).

@@ -1,7 +1,7 @@
 //! The cutter: what ffmpeg encodes of one rung, cut into the CMAF segments that its table promises.
 //!
-//! ffmpeg's word counts for nothing: each sample has to be the next frame of the table by its time, each segment has to begin
-//! with a keyframe and to show its own frames and no others, and codec and size have to be those that the playlist says.
+//! ffmpeg's word counts for nothing: each sample has to be the next frame of the table by its time and to be shown at that very
+//! time, each segment has to begin with a keyframe, and codec and size have to be those that the playlist says.
 
 use bytes::Bytes;
 
@@ -74,7 +74,7 @@ impl<'a> Cutter<'a> {
     ///
     /// # Errors
     /// When ffmpeg did not do what it was told: [`OUT_OF_STEP`], another codec or size, a segment without a keyframe at its beginning, or
-    /// frames that are shown in another one. An error stays.
+    /// frames out of order. An error stays.
     pub fn segment(&mut self) -> Result<Option<Bytes>, Corrupt> {
         loop {
             let Some(frames) = self.rung.frames(self.n) else {
@@ -85,7 +85,7 @@ impl<'a> Cutter<'a> {
                 continue;
             }
             return if self.samples.len() == wanted || (self.ended && !self.samples.is_empty()) {
-                self.cut().map(Some)
+                Ok(Some(self.cut()))
             } else if self.ended {
                 self.still(wanted as u64).map(Some)
             } else {
@@ -132,7 +132,9 @@ impl<'a> Cutter<'a> {
             self.keyframe.clear();
             self.keyframe.extend_from_slice(data);
         }
-        let offset = offset.saturating_add_unsigned(self.rung.delayed());
+        if offset != 0 {
+            return Err(Corrupt("a frame that is shown at another time than it is decoded"));
+        }
         let sample = Sample { size: 0, duration: self.rung.duration(), offset, sync };
         self.samples.push(data, sample)?;
         self.note_track().map(|()| true)
@@ -155,7 +157,7 @@ impl<'a> Cutter<'a> {
             duration: rung.duration(),
             width: rung.width,
             height: rung.height,
-            delay: rung.delayed(),
+            delay: 0,
             entry,
         };
         self.init = Some(video::init(track));
@@ -163,15 +165,12 @@ impl<'a> Cutter<'a> {
     }
 
     /// Makes a segment of the samples that are there, the last one stretched to its end.
-    fn cut(&mut self) -> Result<Bytes, Corrupt> {
+    fn cut(&mut self) -> Bytes {
         let mut samples = std::mem::take(&mut self.samples);
-        if !shows_itself(samples.samples(), self.rung) {
-            return Err(Corrupt("a segment that shows frames of another one"));
-        }
         let ticks = self.rung.table.ticks(self.n).unwrap_or_default();
         samples.stretch((ticks.end - ticks.start).saturating_sub(samples.duration()));
         self.n += 1;
-        Ok(video::segment(self.n, ticks.start, &samples))
+        video::segment(self.n, ticks.start, &samples)
     }
 
     /// Makes a segment of the last keyframe alone.
@@ -181,24 +180,10 @@ impl<'a> Cutter<'a> {
         }
         let duration = u64::from(self.rung.duration()) * frames;
         let duration = u32::try_from(duration).unwrap_or(u32::MAX);
-        let offset = self.rung.delayed().cast_signed();
-        let keyframe = Sample { size: 0, duration, offset, sync: true };
+        let keyframe = Sample { size: 0, duration, offset: 0, sync: true };
         self.samples.push(&self.keyframe, keyframe)?;
-        self.cut()
+        Ok(self.cut())
     }
-}
-
-/// Whether the samples, decoded one after the other, are shown at the very times at which they are decoded, in any order.
-fn shows_itself(samples: &[Sample], rung: &Rung) -> bool {
-    let mut shown = vec![false; samples.len()];
-    let (duration, delayed) = (i64::from(rung.duration()), i64::from(rung.delayed()));
-    samples.iter().zip(0i64..).all(|(sample, n)| {
-        let offset = i64::from(sample.offset) - delayed;
-        let place = usize::try_from(n + offset / duration).ok();
-        let slot = place.and_then(|place| shown.get_mut(place));
-        let is_free = slot.is_some_and(|slot| !std::mem::replace(slot, true));
-        offset % duration == 0 && is_free && sample.offset >= 0
-    })
 }
 
 /// CODECS and the coded size of a sample entry of H.264 (`avc1`, a whole box).

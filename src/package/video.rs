@@ -138,15 +138,6 @@ impl Rung {
         self.rate.denominator.max(1)
     }
 
-    /// Ticks by which frames are shown later than they are decoded: x264 puts off two, for its pyramid of B pictures, and
-    /// the others are told to make none.
-    pub fn delayed(&self) -> u32 {
-        match self.encoder {
-            Encoder::Libx264 => self.duration().saturating_mul(2),
-            _ => 0,
-        }
-    }
-
     /// Seconds by which the track is shown later than ffmpeg has it, or earlier if negative, so that its frames fall on those
     /// of the rendition.
     ///

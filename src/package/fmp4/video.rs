@@ -1,8 +1,9 @@
 //! CMAF video: the initialization segment, media segments of samples, and reading those back.
 //!
-//! To have at hand: ISO/IEC 14496-12 (`trun`, 8.8.8), 14496-15 (`avc1`). Pictures are decoded from the segment's first tick on
-//! and shown some frames later; an edit list takes that back, so that the first one is shown at that very tick. (Negative
-//! composition offsets say the same without a list, and libavformat 5.1 then shows everything so many frames late.)
+//! To have at hand: ISO/IEC 14496-12 (`trun`, 8.8.8), 14496-15 (`avc1`). Where pictures are shown later than they are decoded,
+//! an edit list takes that back, so that the first one is shown at the segment's very first tick. (Negative composition
+//! offsets say the same without a list, and libavformat 5.1 then shows everything so many frames late; hls.js 1.7 takes no
+//! notice of the list: Chromium shows everything in time, but it looks for segments in the wrong place by as much.)
 
 use std::ops::Range;
 

@@ -37,7 +37,7 @@ fn from_the_start_through_a_pipe() {
          -format_whitelist mov -max_alloc 268435456 -probesize 1M -analyzeduration 2M -max_streams 64 \
          -copyts -start_at_zero -f mov -i pipe:0 -map 0:v:1 -an -sn -dn -map_metadata -1 -map_chapters -1 \
          -vf fps=fps=30/1:start_time=0,scale=640:360:flags=bicubic,setsar=1,format=yuv420p \
-         -fps_mode passthrough -enc_time_base 1:30 -c:v libx264 -preset veryfast -threads 2 -a53cc 0 \
+         -fps_mode passthrough -enc_time_base 1:30 -c:v libx264 -preset veryfast -threads 2 -a53cc 0 -bf 0 \
          -x264-params 8x8dct=1:scenecut=0:open-gop=0:keyint=infinite:force-cfr=1:rc-lookahead=5:sync-lookahead=0 \
          -profile:v high -level 30 -b:v 700000 -maxrate 840000 -bufsize 420000 \
          -force_key_frames expr:eq(n,0)+between(n,30,90)*not(mod(n-30,60))\
