@@ -4,7 +4,7 @@
 mod support;
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
-use support::{Broker, Grant, Player, Setup, Upstream, decode, media, player::Track};
+use support::{Broker, Player, Setup, Upstream, decode, media, player::Track};
 
 const CONTAINERS: [&str; 3] = ["cmaf", "aac", "ts"];
 
@@ -53,7 +53,9 @@ fn tracks(player: &Player) -> Vec<(&'static str, Track, u64)> {
         let last = order.pop().expect("a segment");
         order.shuffle(&mut StdRng::seed_from_u64(4));
         player.get(last).expect(200);
-        order.iter().for_each(|uri| drop(player.get(uri).expect(200)));
+        for uri in order {
+            player.get(uri).expect(200);
+        }
         let index = player.get(&format!("index.m3u8?container={container}")).expect(200);
         let index = m3u8_rs::parse_master_playlist_res(&index.body).expect("an index");
         let bandwidth = if has_video { 0 } else { index.variants[0].bandwidth };
@@ -74,7 +76,7 @@ fn file(container: &str, track: &Track) -> Vec<u8> {
 fn packets_come_out_as_they_went_in() {
     let upstream = Upstream::start();
     let broker = setup(&upstream).start();
-    let mut all: Vec<(Grant, Vec<(&str, Track, u64)>)> = Vec::new();
+    let mut all = Vec::new();
     for (id, source) in sources() {
         upstream.audio(id, &source);
         let grant = broker.token(id);

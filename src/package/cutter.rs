@@ -85,7 +85,7 @@ impl<'a> Cutter<'a> {
                 continue;
             }
             return if self.samples.len() == wanted || (self.ended && !self.samples.is_empty()) {
-                self.cut().map(Some)
+                Ok(Some(self.cut()))
             } else if self.ended {
                 self.still(wanted as u64).map(Some)
             } else {
@@ -165,12 +165,12 @@ impl<'a> Cutter<'a> {
     }
 
     /// Makes a segment of the samples that are there, the last one stretched to its end.
-    fn cut(&mut self) -> Result<Bytes, Corrupt> {
+    fn cut(&mut self) -> Bytes {
         let mut samples = std::mem::take(&mut self.samples);
         let ticks = self.rung.table.ticks(self.n).unwrap_or_default();
         samples.stretch((ticks.end - ticks.start).saturating_sub(samples.duration()));
         self.n += 1;
-        Ok(video::segment(self.n, ticks.start, &samples))
+        video::segment(self.n, ticks.start, &samples)
     }
 
     /// Makes a segment of the last keyframe alone.
@@ -182,7 +182,7 @@ impl<'a> Cutter<'a> {
         let duration = u32::try_from(duration).unwrap_or(u32::MAX);
         let keyframe = Sample { size: 0, duration, offset: 0, sync: true };
         self.samples.push(&self.keyframe, keyframe)?;
-        self.cut()
+        Ok(self.cut())
     }
 }
 
