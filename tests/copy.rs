@@ -4,7 +4,7 @@
 mod support;
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
-use support::{Broker, Grant, Player, Setup, Upstream, decode, media, player::Track};
+use support::{Broker, Player, Setup, Upstream, decode, media, player::Track};
 
 const CONTAINERS: [&str; 3] = ["cmaf", "aac", "ts"];
 
@@ -76,7 +76,7 @@ fn file(container: &str, track: &Track) -> Vec<u8> {
 fn packets_come_out_as_they_went_in() {
     let upstream = Upstream::start();
     let broker = setup(&upstream).start();
-    let mut all = Vec::<(Grant, Vec<(&str, Track, u64)>)>::new();
+    let mut all = Vec::new();
     for (id, source) in sources() {
         upstream.audio(id, &source);
         let grant = broker.token(id);

@@ -70,7 +70,7 @@ fn kept(broker: &Broker, track: &str) -> usize {
     let begins = format!("{track}-");
     let is_segment = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.starts_with(&begins) && path.extension().is_some_and(|extension| extension == "m4s")
+        name.starts_with(&begins) && path.extension().is_some_and(|e| e == "m4s")
     };
     broker.files("static").into_iter().filter(is_segment).count()
 }

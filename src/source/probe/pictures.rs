@@ -130,7 +130,8 @@ impl Pictures {
         let decoded = self.times.clone();
         let distance = self.distance(length);
         // In order of time they would all come when they are shown; whichever comes later than that by its place tells.
-        let late = self.times.iter().zip(&decoded).map(|(shown, decoded)| shown - decoded);
+        let late =
+            self.times.iter().zip(&decoded).map(|(shown, decoded)| shown.saturating_sub(*decoded));
         let reorder = late.max().map_or(0, |ticks| u64::try_from(ticks).unwrap_or(0));
         let (rate, constant) = match distance {
             Some(distance) => clamp(ticks, distance, true),
