@@ -1,9 +1,11 @@
 //! Media: from a source to the files that players ask for.
 //!
-//! [`packager`] holds the packages. In the order of their life: [`plan`] decides what is done, [`table`] where it is cut, [`workers`] which [`head`] runs
-//! next and [`control`] how far it is, [`encoder`] what ffmpeg is told, [`muxer`] and [`adts`] cut what it says, [`fmp4`], [`packed`] and [`ts`] mux it, [`store`] keeps
-//! it; [`playlist`] and [`captions`] are rendered when they are asked for, and so are the [`extras`]: [`peaks`], the pictures
-//! of the [`storyboard`] and the cues of an embedded [`text`]. [`subtitles`] are the tracks of both. [`file`] is the grammar of their names.
+//! [`packager`] holds the packages. In the order of their life: [`choices`] and the probe make a [`plan`] of [`audio`], [`video`] (by a [`ladder`], or as a
+//! [`copy`]) and [`text`], [`table`] says where it is cut. [`workers`] decide which [`head`] runs next, [`control`] how far it is, [`pace`] how far it
+//! may go; [`feed`] and [`encoder`] are what its ffmpeg gets and is told. The [`muxer`] makes segments of what that says: of [`adts`] frames, of
+//! [`fragments`] by the [`cutter`] or the [`copier`], into [`fmp4`], [`packed`] or [`ts`]. The [`store`] keeps them, [`restore`] finds them again.
+//! [`playlist`], [`menu`], [`captions`] and [`subtitles`] are rendered when they are asked for, and so are the [`extras`]: [`peaks`] and the pictures of
+//! the [`storyboard`]. [`file`] is the grammar of their names.
 
 pub mod adts;
 mod ahead;
