@@ -263,8 +263,10 @@ impl Rendition {
 
     /// Tells a head to end at the next segment boundary, or at once where it rests.
     pub fn stop(&self, head: &Control) {
-        head.stop.store(true, Relaxed);
-        self.wake();
+        // Who is woken for nothing asks again, and has it told to end again: once is enough.
+        if !head.stop.swap(true, Relaxed) {
+            self.wake();
+        }
     }
 
     /// A head begins.
