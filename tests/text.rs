@@ -135,7 +135,10 @@ fn mkv() -> Vec<u8> {
 /// Of all that ffmpeg is asked for, what is counted are texts.
 fn setup(upstream: &Upstream) -> Setup {
     let count = r#"case "$*" in *"-map 0:s:"*) mkdir -p {dir}/runs/$$;; esac; exec {real} "$@""#;
-    Broker::setup(upstream).with("cache.expiry", "1h").ffmpeg(count)
+    Broker::setup(upstream)
+        .with("packager.copy", vec!["aac"])
+        .with("cache.expiry", "1h")
+        .ffmpeg(count)
 }
 
 #[track_caller]
@@ -359,7 +362,7 @@ fn what_cannot_be_extracted_is_said_and_the_rest_plays() {
     upstream.audio("a", mp4());
     let broken =
         r#"case "$*" in *"-map 0:s:1"*) mkdir -p {dir}/runs/$$; exit 1;; esac; exec {real} "$@""#;
-    let broker = Broker::setup(&upstream).ffmpeg(broken).start();
+    let broker = setup(&upstream).ffmpeg(broken).start();
     let player = Player::new(&broker, &broker.token("a"));
     for n in [0, 3] {
         player.get(&format!("s1-{n}.vtt")).expect_error(502, "encode_failed");
