@@ -89,19 +89,18 @@ fn codecs(video: &Video, choices: &Choices) -> Option<String> {
 fn choose(times: &[u64], timescale: u64, segment: Duration) -> Vec<usize> {
     let mut lengths = SegmentTable::lengths(segment);
     let mut wanted = lengths.next().unwrap_or(1.0);
-    let (mut chosen, mut last) = (vec![0], 0);
+    let mut chosen = vec![0];
     let end = times.len().saturating_sub(1);
-    let first = times.first().copied().unwrap_or(0);
-    let mut from = first;
+    let mut from = times.first().copied().unwrap_or(0);
     for (at, &time) in times.iter().enumerate().take(end).skip(1) {
         let length = time.saturating_sub(from) as f64 / timescale as f64;
         if length >= wanted * NEARLY {
             chosen.push(at);
-            (from, last) = (time, at);
+            from = time;
             wanted = lengths.next().unwrap_or(wanted);
         }
     }
-    if last < end {
+    if chosen.last() != Some(&end) {
         chosen.push(end);
     }
     chosen

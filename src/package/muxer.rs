@@ -36,6 +36,13 @@ pub struct Gap {
     pub blank: bool,
 }
 
+impl Gap {
+    /// So many pictures of a rung, behind some that came.
+    fn of(frames: u64, rung: &Rung) -> Self {
+        Self { frames, seconds: frames as f64 / rung.frame_rate(), blank: false }
+    }
+}
+
 impl<'a> Muxer<'a> {
     /// For segment `n` of an audio rendition and those behind it, from an ffmpeg that begins `skip` frames before it.
     pub fn audio(audio: &'a Audio, n: u32, skip: u64) -> Self {
@@ -94,16 +101,8 @@ impl<'a> Muxer<'a> {
                 let seconds = (frames * FRAME) as f64 / rate;
                 Ok(Gap { frames, seconds, blank: sound.frames.is_empty() })
             }
-            Self::Video(cutter) => {
-                let frames = cutter.fill()?;
-                let seconds = frames as f64 / cutter.rung().frame_rate();
-                Ok(Gap { frames, seconds, blank: false })
-            }
-            Self::Copy(copier) => {
-                let frames = copier.end()?;
-                let seconds = frames as f64 / copier.rung().frame_rate();
-                Ok(Gap { frames, seconds, blank: false })
-            }
+            Self::Video(cutter) => Ok(Gap::of(cutter.fill()?, cutter.rung())),
+            Self::Copy(copier) => Ok(Gap::of(copier.end()?, copier.rung())),
         }
     }
 }

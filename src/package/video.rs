@@ -40,8 +40,6 @@ pub struct Rung {
     pub container: Container,
     /// The track's number, ffmpeg's `0:v:<index>`.
     pub index: u32,
-    /// Whether the source can be decoded while it arrives.
-    pub pipe: bool,
     /// Whether the source is coded in fields.
     pub interlaced: bool,
     /// Milliseconds by which the track starts later than the earliest of the source.
@@ -79,7 +77,6 @@ impl Rung {
         let rung = |size: Size| Self {
             container: media.container,
             index: video.index,
-            pipe: media.pipe,
             interlaced: video.interlaced,
             delay: video.delay,
             encoder: choices.encoder,
@@ -189,7 +186,9 @@ impl Rung {
     /// Bytes that it will take on disk, by the bit rate.
     pub fn estimate(&self) -> u64 {
         let (_, average) = self.bandwidth();
-        (self.seconds() * average as f64 / 8.0) as u64 + u64::from(self.table.len()) * 4096 + 4096
+        (self.table.length() * average as f64 / 8.0) as u64
+            + u64::from(self.table.len()) * 4096
+            + 4096
     }
 
     /// FRAME-RATE: frames a second with at most three decimals.
@@ -202,11 +201,6 @@ impl Rung {
     pub fn pixels(&self) -> f64 {
         f64::from(self.width) * f64::from(self.height) * f64::from(self.rate.numerator)
             / f64::from(self.duration())
-    }
-
-    /// Seconds of the whole.
-    pub fn seconds(&self) -> f64 {
-        self.table.total() as f64 / f64::from(self.table.timescale())
     }
 }
 

@@ -1,6 +1,6 @@
 //! `AudioSpecificConfig` (ISO/IEC 14496-3 section 1.6.2.1) as ffmpeg understands it.
 
-use super::input::bits;
+use super::input::Reader;
 
 /// Samples per channel in one AAC frame, before any doubling by SBR.
 pub(super) const FRAME: u64 = 1_024;
@@ -88,18 +88,7 @@ impl Config {
     }
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
 impl Reader<'_> {
-    fn take(&mut self, count: usize) -> Option<u32> {
-        let value = bits(self.bytes, self.at, count)?;
-        self.at += count;
-        Some(value)
-    }
-
     fn object(&mut self) -> Option<u8> {
         match self.take(5)? {
             31 => Some(self.take(6)? as u8 + 32),

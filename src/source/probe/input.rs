@@ -167,6 +167,22 @@ pub(super) fn bits(bytes: &[u8], at: usize, count: usize) -> Option<u32> {
     })
 }
 
+/// Reads bits one after the other.
+pub(super) struct Reader<'a> {
+    pub(super) bytes: &'a [u8],
+    /// The bit that comes next.
+    pub(super) at: usize,
+}
+
+impl Reader<'_> {
+    /// The next `count` bits (at most 32).
+    pub(super) fn take(&mut self, count: usize) -> Option<u32> {
+        let value = bits(self.bytes, self.at, count)?;
+        self.at += count;
+        Some(value)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

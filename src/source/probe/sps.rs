@@ -1,6 +1,6 @@
 //! The sequence parameter set of H.264 (ITU-T H.264 sections 7.3.2.1.1 and E.1.1), as far as shape and fields go.
 
-use super::input::bits;
+use super::input::Reader;
 
 /// Sample aspect ratios by their index, from 1 (table E-1).
 const ASPECTS: [(u32, u32); 16] = [
@@ -113,18 +113,7 @@ fn unescaped(unit: &[u8]) -> Vec<u8> {
     bytes
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
 impl Reader<'_> {
-    fn take(&mut self, count: usize) -> Option<u32> {
-        let value = bits(self.bytes, self.at, count)?;
-        self.at += count;
-        Some(value)
-    }
-
     /// An unsigned Exp-Golomb code (section 9.1).
     fn exp(&mut self) -> Option<u32> {
         let mut zeros = 0;

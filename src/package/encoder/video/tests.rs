@@ -9,7 +9,6 @@ fn rung(frames: u64, rate: (u32, u32)) -> Rung {
         copied: None,
         container: Container::Mp4,
         index: 1,
-        pipe: true,
         interlaced: false,
         delay: 0,
         encoder: Encoder::Libx264,
