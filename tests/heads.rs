@@ -63,9 +63,12 @@ fn a_source_that_still_arrives_is_played() {
         assert!(!upstream.requests_for("/audio/slow")[0].over, "{format:?}");
 
         let last = playlist.segments.len() - 1;
+        let encoded =
+            || metric(&broker, r#"hls_broker_segment_lookups_total{outcome="encoded"}"#);
+        let before = encoded();
         thread::scope(|scope| {
             let far = scope.spawn(|| get(last));
-            until("the far segment is waited for", || metric(&broker, "hls_broker_queue") == 1);
+            until("the far segment is waited for", || encoded() == before + 1);
             assert!(!far.is_finished(), "{format:?}");
             gate.open();
             far.join().expect("a segment");
@@ -159,24 +162,25 @@ fn a_head_yields_for_another_player() {
 #[test]
 fn a_full_queue_is_busy() {
     let (upstream, gate) = (Upstream::start(), Gate::new());
-    let source = Clip::noise(Format::Mp3, 60.0).bytes();
-    upstream.audio("slow", File::new(&source).stall(source.len() / 4, &gate));
+    // So long that no head could be trusted to get to its end soon, however fast it was at first.
+    let source = Clip::noise(Format::Mp3, 600.0).rate(16_000).mono().bytes();
+    upstream.audio("slow", File::new(&source).stall(source.len() / 40, &gate));
     upstream.audio("other", source);
     let setup = patient(&upstream).with("packager.workers", 1);
     let broker = setup.with("packager.queue", 1).start();
     let grant = broker.token("slow");
     let player = Player::new(&broker, &grant);
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| player.get("a0-12.m4s"));
+        let waiting = scope.spawn(|| player.get("a0-112.m4s"));
         until("somebody waits", || metric(&broker, "hls_broker_queue") == 1);
-        for reply in [player.get("a0-9.m4s"), broker.ask("other")] {
+        for reply in [player.get("a0-99.m4s"), broker.ask("other")] {
             let reply = reply.expect_error(503, "busy");
             let retry: u64 =
                 reply.header("retry-after").expect("Retry-After").parse().expect("seconds");
             assert!(retry > 0);
         }
         // Who waits for the same one needs no place of their own.
-        let same = scope.spawn(|| player.get("a0-12.m4s"));
+        let same = scope.spawn(|| player.get("a0-112.m4s"));
         gate.open();
         assert_eq!(
             waiting.join().expect("a reply").expect(200).body,

@@ -267,12 +267,13 @@ fn a_download_that_breaks_off_behind_the_answer_is_fetched_again() {
 #[test]
 fn a_full_queue_is_told_to_come_back() {
     let (upstream, gate) = (upstream(), Gate::new());
-    let wav = wav(10.0);
-    upstream.audio("slow", File::new(&wav).stall(wav.len() / 2, &gate));
+    // So long that no head could be trusted to get to its end soon, however fast it was at first.
+    let wav = wav(600.0);
+    upstream.audio("slow", File::new(&wav).stall(wav.len() / 40, &gate));
     let broker = setup(&upstream).with("packager.queue", 1).with("packager.workers", 1).start();
     let slow = broker.token("slow");
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| Player::new(&broker, &slow).get("a0-3.m4s"));
+        let waiting = scope.spawn(|| Player::new(&broker, &slow).get("a0-112.m4s"));
         until("somebody is in the queue", || metric(&broker, "hls_broker_queue") >= 1.0);
         let reply = broker.ask("a").expect_error(503, "busy");
         assert!(reply.header("retry-after").is_some(), "{reply:?}");

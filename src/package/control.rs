@@ -63,8 +63,9 @@ impl Control {
     /// Seconds of media that it covers in the time that a new head takes to start.
     fn horizon(&self, table: &SegmentTable) -> f64 {
         let made = distance(table, self.start, self.next.load(Relaxed));
-        let took = self.began.elapsed().saturating_sub(START / 4).as_secs_f64();
-        let speed = if made > 0.0 && took > 0.0 { made / took } else { SPEED };
+        // A start that took less than it should must not make for a speed without bounds.
+        let took = self.began.elapsed().saturating_sub(START / 4).max(START / 4);
+        let speed = if made > 0.0 { made / took.as_secs_f64() } else { SPEED };
         NEAR.max(speed * START.as_secs_f64())
     }
 }
