@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     report::{Report, Target, Unit, ms},
     song::{ID, SECONDS, Song, warm_broker},
-    support::{Broker, Player},
+    support::{Broker, Grant, Player},
 };
 
 pub const ABOUT: &str = "POST /api/token to the last byte of the first segment (token, index, playlist, segment, each on a \
@@ -41,10 +41,15 @@ pub fn run(report: &mut Report, runs: usize) {
     }
 }
 
-/// A player's way to the first sound.
+/// A player's way to the first sound of the song.
 pub fn first_segment(broker: &Broker) -> Duration {
+    first(broker, || broker.token(ID))
+}
+
+/// A player's way to the first sound of what it asks for.
+pub fn first(broker: &Broker, ask: impl FnOnce() -> Grant) -> Duration {
     let begun = Instant::now();
-    let grant = broker.token(ID);
+    let grant = ask();
     let player = Player::new(broker, &grant);
     let playlist = player.playlist(&player.audio_uri());
     let segment = player.get(&playlist.segments[0].uri).expect(200);

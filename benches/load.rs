@@ -62,7 +62,8 @@ pub fn cost(pid: i32, url: &str, headers: &[(&str, &str)]) -> (f64, Load) {
     (spent * 1e6 / load.requests, load)
 }
 
-/// Seconds of processor, its own and the system's, that a process and those below it have taken so far (proc(5)).
+/// Seconds of processor, its own and the system's, that a process has taken so far, and those below it, those that have ended
+/// included (proc(5)).
 pub fn processor_seconds(pid: i32) -> f64 {
     let below = descendants(pid).into_iter().map(|process| process.pid);
     let ticks: u64 = below.chain([pid]).map(ticks).sum();
@@ -72,8 +73,8 @@ pub fn processor_seconds(pid: i32) -> f64 {
 fn ticks(pid: i32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    // utime and stime are the 14th and 15th of all, and the name in parentheses is the 2nd.
-    fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+    // utime, stime, cutime and cstime are the 14th to 17th of all, and the name in parentheses is the 2nd.
+    fields.split_whitespace().skip(11).take(4).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
 }
 
 fn ticks_per_second() -> f64 {

@@ -9,12 +9,16 @@ mod support;
 
 mod cold;
 mod connections;
+mod copy;
 mod delivery;
 mod fan_in;
+mod film;
+mod library;
 mod load;
 mod memory;
 mod nginx;
 mod report;
+mod rung;
 mod seek;
 mod slow;
 mod song;
@@ -36,11 +40,14 @@ struct Bench {
 }
 
 /// All of them, in the order of a stream's life.
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 11] = [
     Bench { name: "cold", about: cold::ABOUT, run: cold::run },
     Bench { name: "slow", about: slow::ABOUT, run: slow::run },
     Bench { name: "seek", about: seek::ABOUT, run: seek::run },
     Bench { name: "whole", about: whole::ABOUT, run: whole::run },
+    Bench { name: "copy", about: copy::ABOUT, run: copy::run },
+    Bench { name: "rung", about: rung::ABOUT, run: rung::run },
+    Bench { name: "library", about: library::ABOUT, run: library::run },
     Bench { name: "fan-in", about: fan_in::ABOUT, run: fan_in::run },
     Bench { name: "delivery", about: delivery::ABOUT, run: delivery::run },
     Bench { name: "memory", about: memory::ABOUT, run: memory::run },

@@ -71,7 +71,8 @@ fn seek(upstream: &Upstream, first: FirstHead, place: f64) -> (Duration, f64) {
     (begun.elapsed(), start)
 }
 
-fn hold_heads(broker: &Broker) {
+/// Stops the broker's encoders where they are.
+pub fn hold_heads(broker: &Broker) {
     for head in broker.children() {
         kill(Pid::from_raw(head.pid), Signal::SIGSTOP).expect("a head runs");
     }

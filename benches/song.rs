@@ -61,23 +61,13 @@ impl Song {
 
     /// The file; made once and kept in target/, the others from the WAV.
     pub fn path(self) -> PathBuf {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");
-        let path = dir.join(format!("song.{}", self.name().to_lowercase()));
-        if path.exists() {
-            return path;
-        }
-        eprintln!("  making {} s of {}", SECONDS, self.name());
-        fs::create_dir_all(&dir).expect("a directory for media");
-        let part = NamedTempFile::new_in(&dir).expect("a file");
-        let mut ffmpeg = ffmpeg();
-        match self {
-            Self::Wav => ffmpeg.args(["-filter_complex", SOUND, "-t", &SECONDS.to_string()]),
-            _ => ffmpeg.arg("-i").arg(Self::Wav.path()),
-        };
-        ffmpeg.args(self.options().split(' ')).args(["-bitexact", "-y"]).arg(part.path());
-        assert!(ffmpeg.status().expect("ffmpeg is installed").success());
-        part.persist(&path).expect("a rename");
-        path
+        made(&format!("song.{}", self.name().to_lowercase()), |ffmpeg| {
+            match self {
+                Self::Wav => ffmpeg.args(["-filter_complex", SOUND, "-t", &SECONDS.to_string()]),
+                _ => ffmpeg.arg("-i").arg(Self::Wav.path()),
+            };
+            ffmpeg.args(self.options().split(' '));
+        })
     }
 
     /// An upstream that has it under [`ID`], with captions.
@@ -127,13 +117,32 @@ impl Song {
     }
 }
 
-fn ffmpeg() -> Command {
+/// A file of this name that ffmpeg makes with these arguments; made once and kept in target/.
+pub fn made(name: &str, arguments: impl FnOnce(&mut Command)) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");
+    let path = dir.join(name);
+    if path.exists() {
+        return path;
+    }
+    eprintln!("  making {name}");
+    fs::create_dir_all(&dir).expect("a directory for media");
+    let part = NamedTempFile::new_in(&dir).expect("a file");
+    let mut ffmpeg = ffmpeg();
+    arguments(&mut ffmpeg);
+    ffmpeg.args(["-bitexact", "-y"]).arg(part.path());
+    assert!(ffmpeg.status().expect("ffmpeg is installed").success());
+    part.persist(&path).expect("a rename");
+    path
+}
+
+/// An ffmpeg that is silent unless something is wrong.
+pub fn ffmpeg() -> Command {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-nostdin", "-hide_banner", "-v", "error"]).stdin(Stdio::null());
     ffmpeg
 }
 
-/// A broker as operators run it, info log and all, with room for what is measured here.
+/// A broker as operators run it, info log and all, with room for what is measured here, that encodes whatever it is given.
 pub fn setup(upstream: &Upstream) -> Setup {
     Broker::setup(upstream)
         .with("log.level", "info")
@@ -142,12 +151,18 @@ pub fn setup(upstream: &Upstream) -> Setup {
         .with("cache.expiry", "1h")
         .with("cache.killsize.tempdir", "1GB")
         .with("cache.killsize.static", "2GB")
+        .with("packager.copy", Vec::<String>::new())
 }
 
 /// A broker that has served a jingle: running, with nothing of the song in it and no encoder left.
 pub fn warm_broker(upstream: &Upstream) -> Broker {
+    warmed(setup(upstream), upstream)
+}
+
+/// [`warm_broker`] with other settings.
+pub fn warmed(setup: Setup, upstream: &Upstream) -> Broker {
     upstream.audio("jingle", Clip::sine(Format::Wav, 0.5, 440).bytes());
-    let broker = setup(upstream).start();
+    let broker = setup.start();
     let grant = broker.token("jingle");
     crate::support::Player::new(&broker, &grant).audio();
     crate::support::until("the jingle's encoder has ended", || broker.children().is_empty());
