@@ -1,6 +1,8 @@
 //! The film that is measured with, what bare ffmpeg needs for it, and brokers that have it in their library.
 
 use std::{
+    cmp::Reverse,
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -52,16 +54,15 @@ pub fn broker(file: &Path, picture: Picture, change: impl FnOnce(Setup) -> Setup
 
 /// The name under which the library of [`broker`] has this file.
 pub fn name(file: &Path) -> String {
-    let part =
-        |path: Option<&std::ffi::OsStr>| path.expect("a name").to_string_lossy().into_owned();
+    let part = |path: Option<&OsStr>| path.expect("a name").to_string_lossy().into_owned();
     let dir = part(file.parent().and_then(Path::file_name));
     format!("{dir}/{}", part(file.file_name()))
 }
 
-/// The variants of a stream, best first: the URIs of their playlists.
+/// The variants of a stream, largest pictures first: the URIs of their playlists.
 pub fn rungs(player: &Player) -> Vec<String> {
     let mut variants = player.index().variants;
-    variants.sort_by_key(|variant| std::cmp::Reverse(variant.bandwidth));
+    variants.sort_by_key(|variant| Reverse(variant.resolution.map(|size| size.height)));
     variants.into_iter().map(|variant| variant.uri).collect()
 }
 

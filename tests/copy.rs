@@ -129,6 +129,23 @@ fn samples_come_out_as_they_went_in() {
     }
 }
 
+/// An MP4 whose index tells everything is cut without a process in between, wherever its index lies.
+#[test]
+fn mp4_is_copied_without_ffmpeg() {
+    let upstream = Upstream::start();
+    let broker = setup(&upstream).counted_ffmpeg(r#"exec {real} "$@""#).start();
+    let film = "-f lavfi -i testsrc2=s=320x180:r=25:d=12 -c:v libx264 -bf 2 -g 50 -pix_fmt yuv420p -c:a aac -b:a 96k -ac 2";
+    for rest in ["-f mp4", "-movflags +faststart -f mp4", "-f mov"] {
+        upstream.audio(rest, media::made(&format!("{NOISE} {film} {rest}")));
+        let grant = broker.token(rest);
+        let player = Player::new(&broker, &grant);
+        let pictures = player.track_shuffled("v0.m3u8", 7);
+        assert!(pictures.segments.len() > 2 && player.audio().segments.len() > 2, "{rest}");
+        assert_eq!(decode::packets(pictures.bytes(), "v:0").len(), 300, "{rest}");
+        assert_eq!(broker.ffmpeg_runs(), 0, "{rest}");
+    }
+}
+
 #[test]
 fn what_may_not_be_copied_is_encoded() {
     let upstream = Upstream::start();

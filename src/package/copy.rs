@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{choices::Choices, table::SegmentTable};
+use super::{
+    choices::Choices,
+    table::{FOLD, SegmentTable},
+};
 use crate::{
     config,
     source::probe::{
@@ -85,7 +88,7 @@ fn codecs(video: &Video, choices: &Choices) -> Option<String> {
 }
 
 /// Which keyframes segments begin with, by their place, and the end: so that segments come as close to 1, 2, 4 s and then
-/// `segment` as the keyframes let them.
+/// `segment` as the keyframes let them, and none is left at the end that is shorter than [`FOLD`].
 fn choose(times: &[u64], timescale: u64, segment: Duration) -> Vec<usize> {
     let mut lengths = SegmentTable::lengths(segment);
     let mut wanted = lengths.next().unwrap_or(1.0);
@@ -99,6 +102,10 @@ fn choose(times: &[u64], timescale: u64, segment: Duration) -> Vec<usize> {
             from = time;
             wanted = lengths.next().unwrap_or(wanted);
         }
+    }
+    let last = times.get(end).copied().unwrap_or(from).saturating_sub(from);
+    if chosen.len() > 1 && (last as f64) < FOLD * timescale as f64 {
+        chosen.pop();
     }
     if chosen.last() != Some(&end) {
         chosen.push(end);
@@ -135,6 +142,8 @@ mod tests {
         assert_eq!(chosen[..5], [0, 1, 2, 4, 6]);
         assert_eq!(chosen.last(), Some(&30));
         assert_eq!(choose(&[0, 40], 1000, Duration::from_secs(5)), [0, 1]);
+        let short = [0, 4_000, 8_000, 8_900];
+        assert_eq!(choose(&short, 1000, Duration::from_secs(4)), [0, 1, 3], "folded in");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     Package, Packager, RETRY,
     file::File,
-    head::{self, crashed},
+    head::process::{DAMAGED, FAREWELL, crashed},
     key::Key,
     lock,
     peaks::{self, Peaks},
@@ -308,12 +308,12 @@ impl Packager {
             }
         };
         tokio::time::timeout(bound(seconds), read).await.map_err(late)??;
-        let exit = tokio::time::timeout(head::FAREWELL, process.wait()).await;
+        let exit = tokio::time::timeout(FAREWELL, process.wait()).await;
         let exit =
             exit.map_err(|_| Error::encode_failed("ffmpeg closed its output and did not end"))?;
         let exit = exit.map_err(|e| Error::encode_failed(format!("waiting for ffmpeg: {e}")))?;
         match exit.status.code() {
-            Some(0 | head::DAMAGED) => Ok(exit),
+            Some(0 | DAMAGED) => Ok(exit),
             _ => Err(crashed(&exit)),
         }
     }

@@ -17,6 +17,7 @@ mod control;
 pub mod copier;
 pub mod copy;
 pub mod cutter;
+mod demuxer;
 pub mod encoder;
 mod eviction;
 mod extras;

@@ -17,7 +17,7 @@ pub const FRAME: u64 = 1024;
 const FIRST: [f64; 3] = [1.0, 2.0, 4.0];
 
 /// A last piece shorter than this many seconds is folded into the segment before it.
-const FOLD: f64 = 1.0;
+pub const FOLD: f64 = 1.0;
 
 /// The cuts of one rendition. At least one segment, each at least one tick long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

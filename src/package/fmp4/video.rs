@@ -113,6 +113,17 @@ impl Samples {
     }
 }
 
+/// A visual sample entry (ISO/IEC 14496-12 section 12.1.3) for square pixels of this `size`, with its decoder configuration, a
+/// whole box.
+pub fn entry(kind: [u8; 4], [width, height]: [u32; 2], config: &[u8]) -> Vec<u8> {
+    let side = |pixels: u32| u16::try_from(pixels).unwrap_or(u16::MAX).to_be_bytes();
+    let size = [side(width), side(height)].concat();
+    // Data reference 1; 72 dots an inch, one frame a sample; no name of a compressor, 24 bits, no colour table.
+    let resolution = [0x48_0000u32.to_be_bytes(), 0x48_0000u32.to_be_bytes()].concat();
+    let rest = [&[0; 4], &[0, 1][..], &[0; 32], &[0, 24, 0xff, 0xff]].concat();
+    boxed(kind, &[&[0, 0, 0, 0, 0, 0, 0, 1], &[0; 16], &size, &resolution, &rest, config])
+}
+
 /// The initialization segment (`ftyp`, `moov`): the same bytes for the same track, always.
 pub fn init(track: Track) -> Bytes {
     let movie = Movie {

@@ -7,6 +7,7 @@ mod audio;
 mod boxes;
 mod entry;
 mod fragment;
+pub mod index;
 mod samples;
 mod text;
 mod track;
@@ -216,28 +217,31 @@ impl<'a> Movie<'a> {
 
     /// The first video track that is no picture of the cover or of a chapter.
     fn pictures(&self) -> Result<Option<video::Moving>, Stop> {
-        let mut index = 0;
-        let mut traks = self.tracks();
-        for (kind, body) in boxes(self.moov) {
-            match &kind {
-                // ffmpeg counts pictures among its video streams, in the order of the file.
-                b"udta" => index += covers(body),
-                b"trak" => {
-                    let Some(track) = traks.next() else { break };
-                    if !track.is(*b"vide") {
-                        continue;
-                    }
-                    if !self.is_chapter(&track)
-                        && let Some(moving) = video::Moving::read(&track, index)?
-                    {
-                        return Ok(Some(moving));
-                    }
-                    index += 1;
-                }
-                _ => {}
+        for (index, track) in self.videos().filter(|(_, track)| !self.is_chapter(track)) {
+            if let Some(moving) = video::Moving::read(&track, index)? {
+                return Ok(Some(moving));
             }
         }
         Ok(None)
+    }
+
+    /// The video tracks, each with its number among ffmpeg's video streams, which count pictures of the cover, too, in the
+    /// order of the file.
+    fn videos(&self) -> impl Iterator<Item = (u32, Track<'a>)> {
+        let mut traks = self.tracks();
+        let mut count = 0;
+        boxes(self.moov).filter_map(move |(kind, body)| match &kind {
+            b"udta" => {
+                count += covers(body);
+                None
+            }
+            b"trak" => {
+                let track = traks.next().filter(|track| track.is(*b"vide"))?;
+                count += 1;
+                Some((count - 1, track))
+            }
+            _ => None,
+        })
     }
 
     fn text(&self) -> Vec<super::media::Text> {

@@ -1,0 +1,237 @@
+//! The demuxer: segments of what is copied, straight out of an MP4, with no process in between.
+//!
+//! Samples lie in the file as its index says, so a segment in the middle is made as fast as the first, of the same bytes.
+//! What the index does not tell to the last sample is left to ffmpeg.
+
+use std::os::unix::fs::FileExt;
+
+use bytes::Bytes;
+
+use super::{
+    Part,
+    adts::{Corrupt, Frames, MAX_FRAME},
+    audio::{Audio, Coding},
+    copy::Copied,
+    fmp4::{
+        self,
+        video::{self, Sample, Samples},
+    },
+    video::Rung,
+};
+use crate::{
+    error::{Error, Result},
+    source::{
+        probe::{Container, Cursor, Index, Input, Place},
+        spool::Spool,
+    },
+};
+
+/// Bytes between two samples up to which both are read at once.
+const NEAR: u64 = 64 * 1024;
+
+/// The most bytes of the samples of one segment.
+const MOST: u64 = 1 << 28;
+
+/// Cuts one track of one source.
+#[derive(Debug)]
+pub struct Demuxer {
+    part: Part,
+    index: Index,
+    /// Before the first sample of each segment, and behind the last one of all.
+    cuts: Vec<Cursor>,
+    /// The composition offset of the first sample: all others are too large by it.
+    first: i32,
+}
+
+/// What is cut.
+enum What<'a> {
+    Sound(&'a Audio),
+    Picture(&'a Rung, &'a Copied),
+}
+
+impl<'a> What<'a> {
+    /// None where a rendition is not a copy out of an MP4.
+    fn of(Part { package, rendition }: &'a Part) -> Option<Self> {
+        if let Some(audio) = package.plan.audio(rendition.track) {
+            let is_copy = matches!(audio.coding, Coding::Copy { .. });
+            return (is_copy && audio.container == Container::Mp4).then_some(Self::Sound(audio));
+        }
+        let rung = package.plan.rung(rendition.track)?;
+        let copied = rung.copied.as_ref().filter(|_| rung.container == Container::Mp4)?;
+        Some(Self::Picture(rung, copied))
+    }
+
+    fn index(&self, input: &Input<'_>) -> Option<Index> {
+        let index = match self {
+            Self::Sound(audio) => Index::sound(input, audio.index),
+            Self::Picture(rung, _) => Index::picture(input, rung.index),
+        };
+        index.ok().flatten()
+    }
+
+    fn cuts(&self, index: &Index) -> Option<Vec<Cursor>> {
+        match self {
+            Self::Sound(audio) => frames(audio, index),
+            Self::Picture(_, copied) => keyframes(copied, index),
+        }
+    }
+}
+
+impl Demuxer {
+    /// The demuxer of a rendition; None where it is not a copy out of an MP4 whose index tells everything. Blocks while the
+    /// header is read.
+    pub fn open(part: &Part, source: &Spool) -> Option<Self> {
+        let what = What::of(part)?;
+        let (have, total) = (source.available(), source.total());
+        let index = what.index(&Input::file(source.file(), have, total, source.is_whole()))?;
+        let cuts = what.cuts(&index)?;
+        let first = index.walk(Cursor::default())?.next()?.offset;
+        Some(Self { part: part.clone(), index, cuts, first })
+    }
+
+    /// The initialization segment, where the plan does not tell it.
+    pub fn init(&self) -> Option<Bytes> {
+        let What::Picture(rung, copied) = What::of(&self.part)? else {
+            return None;
+        };
+        let (width, height) = (rung.width, rung.height);
+        let entry = video::entry(self.index.kind, [width, height], &self.index.config);
+        let ticks = u64::from(copied.timescale) * u64::from(rung.rate.denominator);
+        let duration = ticks / u64::from(rung.rate.numerator.max(1));
+        Some(video::init(video::Track {
+            timescale: copied.timescale,
+            duration: u32::try_from(duration).unwrap_or(0),
+            width,
+            height,
+            delay: copied.reorder,
+            entry: &entry,
+        }))
+    }
+
+    /// Bytes of the source that have to be there for segment `n`, from its beginning on.
+    pub fn needs(&self, n: u32) -> u64 {
+        self.places(n).map(|place| place.at + u64::from(place.size)).max().unwrap_or(0)
+    }
+
+    /// Segment `n`. Blocks while its samples are read.
+    ///
+    /// # Errors
+    /// When they cannot be read, or nobody could play them.
+    pub fn segment(&self, source: &Spool, n: u32) -> Result<Bytes> {
+        let places: Vec<_> = self.places(n).collect();
+        let bytes: u64 = places.iter().map(|place| u64::from(place.size)).sum();
+        if bytes > MOST {
+            return Err(unfit(Corrupt("more of it in one segment than anybody plays")));
+        }
+        match What::of(&self.part) {
+            None => Err(Error::encode_failed("nothing is planned for this rendition")),
+            Some(What::Sound(audio)) => {
+                let cut = audio.table.frames(n).unwrap_or_default();
+                let mut frames = Frames::default();
+                each(source, &places, |_, data| frames.push(data))?;
+                let missing = (cut.end - cut.start).saturating_sub(frames.len() as u64);
+                frames.push_silence(audio.config, missing as usize).map_err(unfit)?;
+                Ok(fmp4::audio::segment(n + 1, cut.start, &frames))
+            }
+            Some(What::Picture(_, copied)) => {
+                let begin = copied.times.first().copied().unwrap_or(0);
+                let start = places.first().map_or(begin, |place| begin + place.time);
+                let mut samples = Samples::default();
+                each(source, &places, |place, data| {
+                    let offset = i64::from(copied.reorder) + lag(place, self.first);
+                    let offset = i32::try_from(offset).unwrap_or(i32::MAX);
+                    let (duration, sync) = (place.duration, place.sync);
+                    samples.push(data, Sample { size: 0, duration, offset, sync })
+                })?;
+                Ok(video::segment(n + 1, start, &samples))
+            }
+        }
+    }
+
+    /// The samples of segment `n`.
+    fn places(&self, n: u32) -> impl Iterator<Item = Place> {
+        let cut = |n: usize| self.cuts.get(n).copied();
+        let bounds = cut(n as usize).zip(cut(n as usize + 1));
+        let walk = bounds.and_then(|(from, to)| Some(self.index.walk(from)?.take(to.since(from))));
+        walk.into_iter().flatten()
+    }
+}
+
+/// Where the segments of a track of sound begin, by the numbers of their frames, and its end.
+fn frames(audio: &Audio, index: &Index) -> Option<Vec<Cursor>> {
+    let segments = audio.table.len() as usize;
+    let bounds = (0..audio.table.len()).map_while(|n| audio.table.frames(n));
+    let mut bounds = bounds.map(|frames| frames.start).peekable();
+    let mut cuts = Vec::with_capacity(segments + 1);
+    let mut walk = index.walk(Cursor::default())?;
+    for frame in 0..audio.frames {
+        if bounds.next_if_eq(&frame).is_some() {
+            cuts.push(walk.cursor());
+        }
+        walk.next().filter(|place| (1..=MAX_FRAME).contains(&(place.size as usize)))?;
+    }
+    // What the table has beyond the source is silence.
+    cuts.resize(segments + 1, walk.cursor());
+    Some(cuts)
+}
+
+/// Where the segments of a track of pictures begin, by when their keyframes are shown, and its end.
+fn keyframes(copied: &Copied, index: &Index) -> Option<Vec<Cursor>> {
+    let (&end, bounds) = copied.times.split_last()?;
+    let &begin = bounds.first().filter(|_| index.timescale == copied.timescale)?;
+    let mut bounds = bounds.iter().peekable();
+    let mut cuts = Vec::with_capacity(copied.times.len());
+    let first = index.walk(Cursor::default())?.next()?.offset;
+    let mut latest = begin;
+    let mut walk = index.walk(Cursor::default())?;
+    loop {
+        let cursor = walk.cursor();
+        let Some(place) = walk.next() else {
+            break;
+        };
+        let lag = lag(&place, first);
+        let offset = i64::from(copied.reorder) + lag;
+        let shown = begin.checked_add(place.time)?.checked_add_signed(lag)?;
+        latest = latest.max(shown);
+        // Otherwise it would have to be shown before it is decoded.
+        i32::try_from(offset).ok().filter(|&offset| offset >= 0)?;
+        if place.sync && bounds.next_if_eq(&&shown).is_some() {
+            cuts.push(cursor);
+        }
+    }
+    cuts.push(walk.cursor());
+    (bounds.next().is_none() && latest < end).then_some(cuts)
+}
+
+/// Ticks by which a sample is shown later than it is decoded, if the first, whose offset is `first`, is shown at once.
+fn lag(place: &Place, first: i32) -> i64 {
+    i64::from(place.offset) - i64::from(first)
+}
+
+/// Reads samples, those that lie close together at once.
+fn each(
+    source: &Spool,
+    places: &[Place],
+    mut push: impl FnMut(&Place, &[u8]) -> Result<(), Corrupt>,
+) -> Result<()> {
+    let end = |place: &Place| place.at + u64::from(place.size);
+    let is_near = |a: &Place, b: &Place| b.at.checked_sub(end(a)).is_some_and(|gap| gap <= NEAR);
+    for run in places.chunk_by(is_near) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else {
+            continue;
+        };
+        let mut bytes = vec![0; (end(last) - first.at) as usize];
+        let read = source.file().read_exact_at(&mut bytes, first.at);
+        read.map_err(|e| Error::encode_failed(format!("reading a source: {e}")))?;
+        for place in run {
+            let from = (place.at - first.at) as usize;
+            let data = bytes.get(from..from + place.size as usize).unwrap_or_default();
+            push(place, data).map_err(unfit)?;
+        }
+    }
+    Ok(())
+}
+
+fn unfit(what: Corrupt) -> Error {
+    Error::encode_failed(format!("the source has {what}"))
+}
