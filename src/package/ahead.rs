@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Lease, Package, Packager, Part, RETRY, plan::Plan};
+use super::{Lease, Package, Packager, Part, RETRY, plan::Plan, rendition::Rendition};
 use crate::{
     disk::Room,
     error::{Error, Result},
@@ -12,6 +12,9 @@ use crate::{
 /// The share of `cache.killsize.static` up to which packages are made ahead. Players have the rest, up to
 /// [`PRESSURE`](super::PRESSURE), and what was made ahead may be evicted for them.
 const SHARE: f64 = 0.5;
+
+/// Seconds of video that are made ahead: what players fetch before they begin.
+const OPENING: f64 = 10.0;
 
 impl Packager {
     /// Whether no head works and nobody waits for one.
@@ -46,25 +49,47 @@ impl Packager {
         Err(Error::busy("the rest of the disk is for players", RETRY))
     }
 
-    /// Waits until all that players begin with is made and nobody works on it any more, or until something is found to be
-    /// wrong with it; says whether it is the first. Of video nothing is made ahead: it is made where players are.
+    /// Waits until what players begin with is made and nobody works on it any more, or until something is found to be wrong
+    /// with it; says whether it is the first. Of video only the beginning is made ahead: the rest is where players are.
     pub async fn finished(&self, package: &Arc<Package>) -> bool {
         let mut is_whole = true;
-        for Part { rendition, .. } in package.first_parts() {
-            if rendition.is_paced() {
-                continue;
-            }
-            loop {
-                let mut changed = std::pin::pin!(rendition.changed());
-                // From here on no change is missed.
-                changed.as_mut().enable();
-                if rendition.heads() == 0 && rendition.first_gap().is_none() {
-                    is_whole &= rendition.is_complete();
-                    break;
-                }
-                changed.await;
-            }
+        for part in package.first_parts() {
+            is_whole &= if part.rendition.is_paced() {
+                self.has_opening(&part).await
+            } else {
+                is_settled(&part.rendition).await
+            };
         }
         is_whole
+    }
+
+    /// Makes the beginning of a rendition that is paced; says whether it is there.
+    async fn has_opening(&self, part: &Part) -> bool {
+        let rendition = &part.rendition;
+        let table = rendition.table();
+        let starts = |n| table.ticks(n).map(|t| t.start as f64 / f64::from(table.timescale()));
+        for n in (0..).take_while(|&n| starts(n).is_some_and(|start| start < OPENING)) {
+            if self.wait_for(part, n).await.is_err() {
+                return false;
+            }
+        }
+        // Nobody follows the head that made it; one that rests would keep the next file waiting.
+        if let Some(head) = rendition.spare_head().filter(|head| !rendition.is_followed(head)) {
+            rendition.stop(&head);
+        }
+        true
+    }
+}
+
+/// Waits until a rendition is complete or fails, and nobody works on it any more; says whether it is complete.
+async fn is_settled(rendition: &Rendition) -> bool {
+    loop {
+        let mut changed = std::pin::pin!(rendition.changed());
+        // From here on no change is missed.
+        changed.as_mut().enable();
+        if rendition.heads() == 0 && rendition.first_gap().is_none() {
+            return rendition.is_complete();
+        }
+        changed.await;
     }
 }

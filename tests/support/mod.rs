@@ -17,6 +17,7 @@ pub mod media;
 pub mod player;
 pub mod process;
 pub mod setup;
+pub mod shelf;
 pub mod signal;
 pub mod token;
 pub mod upstream;
