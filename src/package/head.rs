@@ -5,6 +5,7 @@
 //! when ffmpeg does not do what it should. ffmpeg's word counts for nothing here: frames do.
 
 use std::{
+    ops::ControlFlow::{self, Break, Continue},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -24,6 +25,7 @@ use super::{
     store::Hot,
 };
 use crate::{
+    disk::Reservation,
     error::{Error, Result},
     ffmpeg::{Exit, Process},
     source::spool::Spool,
@@ -203,7 +205,11 @@ impl<'a> Head<'a> {
     /// Keeps segment `n`, and says whether that was the last one for this head.
     async fn advance(&self, n: u32, segment: Bytes) -> Result<Option<End>> {
         let rendition = &self.part.rendition;
-        if !self.keep(n, Hot::new(segment)).await? {
+        let room = match self.room(segment.len() as u64).await? {
+            Continue(room) => room,
+            Break(end) => return Ok(Some(end)),
+        };
+        if !self.keep(n, Hot::new(segment), room).await? {
             return Ok(Some(End::Joined));
         }
         let next = n + 1;
@@ -238,8 +244,33 @@ impl<'a> Head<'a> {
         }
     }
 
+    /// Room on the disk for the next segment. Where there is none, what is made ahead waits until players have moved on.
+    async fn room(&self, bytes: u64) -> Result<ControlFlow<End, Option<Reservation>>> {
+        let Self { packager, part, control, .. } = self;
+        let rendition = &part.rendition;
+        let end = Instant::now() + packager.idle;
+        loop {
+            let changed = rendition.changed();
+            match packager.room_for(part, control, bytes) {
+                Ok(room) => return Ok(Continue(room)),
+                Err(error) if !rendition.is_paced() || rendition.is_followed(control) => {
+                    return Err(error);
+                }
+                Err(_) if control.stop.load(Relaxed) => return Ok(Break(End::Yielded)),
+                Err(_) => {}
+            }
+            let moved = async {
+                packager.workers.dispatch();
+                tokio::time::timeout_at(end.into(), changed).await
+            };
+            if control.starve(moved).await.is_err() {
+                return Ok(Break(End::Idle));
+            }
+        }
+    }
+
     /// Writes the segment; false when somebody else has.
-    async fn keep(&self, n: u32, segment: Hot) -> Result<bool> {
+    async fn keep(&self, n: u32, segment: Hot, room: Option<Reservation>) -> Result<bool> {
         let rendition = &self.part.rendition;
         self.part.package.refuse_change()?;
         if !rendition.claim(n) {
@@ -249,7 +280,12 @@ impl<'a> Head<'a> {
         let bytes = segment.bytes.len() as u64;
         let kept = self.packager.keep(&self.part.package, file, segment).await;
         match kept {
-            Ok(()) => rendition.publish(n, bytes, self.control),
+            Ok(()) => {
+                if let Some(room) = room {
+                    self.part.package.hold(room);
+                }
+                rendition.publish(n, bytes, self.control);
+            }
             Err(_) => rendition.unclaim(n),
         }
         kept.map(|()| true)

@@ -54,7 +54,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -86,7 +86,8 @@ pub const VIDEO: Track = Track { kind: Kind::Video, index: 0 };
 /// The first caption rendition: that of what came beside the media, if anything did.
 pub const SUBTITLES: Track = Track { kind: Kind::Subtitles, index: 0 };
 
-/// Above this share of `cache.killsize.static`, packages that no live stream uses go, and without any, new ones are refused.
+/// Above this share of `cache.killsize.static`, packages that no live stream uses go, without any the video that players want last,
+/// and when that is not enough, new packages are refused.
 pub const PRESSURE: f64 = 0.8;
 
 /// When a caller who was turned away should come back.
@@ -105,7 +106,6 @@ pub struct Package {
     /// Room of each extra.
     extras: Mutex<Vec<Reservation>>,
     created: OnceCell<()>,
-    complete: AtomicBool,
     live: AtomicUsize,
     lively: Notify,
     used: AtomicI64,
@@ -124,7 +124,6 @@ impl Package {
             plan,
             has_captions: source.captions.is_some(),
             source,
-            complete: AtomicBool::new(false),
             renditions,
             pin: Mutex::default(),
             room: Mutex::default(),
@@ -143,7 +142,7 @@ impl Package {
 
     /// Whether every segment is there.
     pub fn is_complete(&self) -> bool {
-        self.complete.load(Relaxed)
+        self.renditions.iter().all(|rendition| rendition.is_complete())
     }
 
     /// The rendition of `track`; None for captions, which nobody has to make, and for what its playlists do not name.
@@ -170,6 +169,13 @@ impl Package {
     /// Bytes of the segments that are there.
     fn bytes(&self) -> u64 {
         self.renditions.iter().map(|rendition| rendition.bytes()).sum()
+    }
+
+    /// Takes over room that was taken for one of its segments; gives it back if the package has gone.
+    fn hold(&self, more: Reservation) {
+        if let Some(room) = lock(&self.room).as_mut() {
+            room.absorb(more);
+        }
     }
 
     /// Wakes all who wait for a segment, for them to look again.

@@ -12,7 +12,12 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, futures::Notified};
 
-use super::{control::Control, file::Track, pace::Pace, table::SegmentTable};
+use super::{
+    control::Control,
+    file::Track,
+    pace::{Distance, Pace},
+    table::SegmentTable,
+};
 use crate::error::{Code, Error};
 
 /// For how long a segment that could not be made is answered with its error.
@@ -34,8 +39,10 @@ pub enum Outlook {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
     Missing,
+    /// Its file is being written, or removed.
     Writing,
-    Ready,
+    /// Its file is there, with so many bytes.
+    Ready(u64),
 }
 
 #[derive(Debug)]
@@ -56,7 +63,6 @@ pub struct Rendition {
     bytes: AtomicU64,
     missing: AtomicU64,
     distrusted: AtomicBool,
-    finished: AtomicBool,
     init: OnceLock<Bytes>,
     pace: Option<Pace>,
 }
@@ -66,23 +72,28 @@ pub struct Rendition {
 struct State {
     slots: Vec<Slot>,
     missing: usize,
+    /// Whether all segments are there and that has been told.
+    finished: bool,
+    /// Whether a segment has ever been there.
+    any: bool,
     heads: Vec<Arc<Control>>,
     waiting: BTreeMap<u32, usize>,
     failures: HashMap<u32, Failure>,
 }
 
 impl Rendition {
-    /// A rendition of which the segments marked in `ready` are there, with `bytes` in all.
-    pub fn new(track: Track, table: SegmentTable, ready: &[bool], bytes: u64) -> Self {
-        let slot = |n: u32| match ready.get(n as usize) {
-            Some(true) => Slot::Ready,
-            _ => Slot::Missing,
-        };
-        let slots: Vec<_> = (0..table.len()).map(slot).collect();
-        let missing = slots.iter().filter(|&&slot| slot != Slot::Ready).count();
+    /// A rendition of which those segments are there that have bytes in `found`.
+    pub fn new(track: Track, table: SegmentTable, found: &[Option<u64>]) -> Self {
+        let found = |n: u32| found.get(n as usize).copied().flatten();
+        let slots: Vec<_> =
+            (0..table.len()).map(|n| found(n).map_or(Slot::Missing, Slot::Ready)).collect();
+        let missing = slots.iter().filter(|slot| !slot.is_ready()).count();
+        let bytes = (0..table.len()).filter_map(found).sum();
         let state = State {
+            any: missing < slots.len(),
             slots,
             missing,
+            finished: false,
             heads: Vec::new(),
             waiting: BTreeMap::new(),
             failures: HashMap::new(),
@@ -95,7 +106,6 @@ impl Rendition {
             bytes: AtomicU64::new(bytes),
             missing: AtomicU64::new(0),
             distrusted: AtomicBool::new(false),
-            finished: AtomicBool::new(false),
             init: OnceLock::new(),
             pace: None,
         }
@@ -141,9 +151,9 @@ impl Rendition {
         self.missing.load(Relaxed)
     }
 
-    /// Counts frames that the source does not have; says whether they are the first.
+    /// So many frames at the end are not in the source; says whether that is news.
     pub fn add_missing(&self, frames: u64) -> bool {
-        self.missing.fetch_add(frames, Relaxed) == 0
+        self.missing.fetch_max(frames, Relaxed) == 0
     }
 
     /// Its initialization segment, where that has to be made and has been.
@@ -173,20 +183,20 @@ impl Rendition {
         self.state().missing == 0
     }
 
-    /// Marks it as finished; says whether that is news.
+    /// Whether every segment is there, and that is news.
     pub fn finish(&self) -> bool {
-        !self.finished.swap(true, Relaxed)
+        let mut state = self.state();
+        state.missing == 0 && !std::mem::replace(&mut state.finished, true)
     }
 
     /// Whether segment `n` is there.
     pub fn is_ready(&self, n: u32) -> bool {
-        self.state().slots.get(n as usize) == Some(&Slot::Ready)
+        self.state().slots.get(n as usize).is_some_and(Slot::is_ready)
     }
 
-    /// Whether any segment is there: then something in the source decodes.
+    /// Whether any segment is or was there: then something in the source decodes.
     pub fn has_any(&self) -> bool {
-        let state = self.state();
-        state.missing < state.slots.len()
+        self.state().any
     }
 
     /// The first segment that is missing and that nothing is known to be wrong with.
@@ -232,7 +242,7 @@ impl Rendition {
     pub fn outlook(&self, n: u32) -> Outlook {
         let mut state = self.state();
         match state.slots.get(n as usize) {
-            Some(Slot::Ready) => return Outlook::Ready,
+            Some(Slot::Ready(_)) => return Outlook::Ready,
             Some(Slot::Writing) => return Outlook::Coming,
             _ => {}
         }
@@ -298,8 +308,9 @@ impl Rendition {
         // In one go: who saw the segment but not the step would think that the head stops here, and start another.
         head.next.store(n + 1, Relaxed);
         if let Some(slot @ Slot::Writing) = state.slots.get_mut(n as usize) {
-            *slot = Slot::Ready;
+            *slot = Slot::Ready(bytes);
             state.missing -= 1;
+            state.any = true;
             state.failures.remove(&n);
             self.bytes.fetch_add(bytes, Relaxed);
         }
@@ -307,11 +318,48 @@ impl Rendition {
         self.wake();
     }
 
-    /// A claimed segment could not be written.
+    /// How far players are from segment `n`; None where it is made without regard to them.
+    pub fn distance(&self, n: u32) -> Option<Distance> {
+        self.pace.as_ref()?.distances(&self.table).nth(n as usize)
+    }
+
+    /// The segment that players want last, and how far they are from it, of those that are there and that nobody waits for;
+    /// None where it is made without regard to them.
+    pub fn expendable(&self) -> Option<(Distance, u32)> {
+        let pace = self.pace.as_ref()?;
+        if self.bytes() == 0 {
+            return None;
+        }
+        let state = self.state();
+        let all = pace.distances(&self.table).zip(0..).zip(&state.slots);
+        let free = all.filter(|((_, n), slot)| slot.is_ready() && !state.waiting.contains_key(n));
+        free.map(|(found, _)| found).max()
+    }
+
+    /// Takes segment `n` away from those who ask for it, and says how many bytes its file has, which is to be removed before
+    /// [`Rendition::unclaim`]; None when it is not there any more, or somebody waits for it by now.
+    pub fn let_go(&self, n: u32) -> Option<u64> {
+        let mut state = self.state();
+        if state.waiting.contains_key(&n) {
+            return None;
+        }
+        let slot = state.slots.get_mut(n as usize)?;
+        let Slot::Ready(bytes) = *slot else {
+            return None;
+        };
+        *slot = Slot::Writing;
+        state.missing += 1;
+        state.finished = false;
+        self.bytes.fetch_sub(bytes, Relaxed);
+        Some(bytes)
+    }
+
+    /// A claimed segment could not be written, or its file is removed.
     pub fn unclaim(&self, n: u32) {
         if let Some(slot @ Slot::Writing) = self.state().slots.get_mut(n as usize) {
             *slot = Slot::Missing;
         }
+        self.wake();
     }
 
     /// Segment `n` could not be made. A failed encode is tried once more; anything else is told at once.
@@ -333,11 +381,17 @@ impl Rendition {
     }
 }
 
+impl Slot {
+    const fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready(_))
+    }
+}
+
 impl State {
     /// Whether `head` will get to segment `n` before a new head could have made it.
     fn reach(&self, table: &SegmentTable, head: &Control, n: u32) -> bool {
         let way = head.next.load(Relaxed) as usize..n as usize;
-        let is_free = |way: &[Slot]| !way.contains(&Slot::Ready);
+        let is_free = |way: &[Slot]| !way.iter().any(Slot::is_ready);
         head.reaches(table, n) && self.slots.get(way).is_some_and(is_free)
     }
 }
