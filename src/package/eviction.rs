@@ -84,6 +84,9 @@ impl Packager {
         let Some(room) = &self.room else {
             return Ok(None);
         };
+        if bytes as f64 > room.limit() as f64 * PRESSURE {
+            return Err(no_room(bytes));
+        }
         loop {
             if let Some(taken) = room.reserve(bytes, PRESSURE) {
                 return Ok(Some(taken));
@@ -91,11 +94,7 @@ impl Packager {
             if let Some(gone) = self.detach_one(packages) {
                 tokio::task::spawn_blocking(move || removed(&gone));
             } else if !self.let_go_one(packages, than) {
-                let size = bytesize::ByteSize(bytes).display().si();
-                let text = format!(
-                    "packages in use leave no room for {size} more below cache.killsize.static"
-                );
-                return Err(Error::busy(text, RETRY));
+                return Err(no_room(bytes));
             }
         }
     }
@@ -182,8 +181,17 @@ impl Packager {
     }
 }
 
+fn no_room(bytes: u64) -> Error {
+    let size = bytesize::ByteSize(bytes).display().si();
+    let text = format!("packages in use leave no room for {size} more below cache.killsize.static");
+    Error::busy(text, RETRY)
+}
+
 fn removed(path: &Path) {
     if let Err(error) = erase(path) {
         tracing::warn!(%error, "a package that was evicted cannot be removed");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn ahead(distance: Distance, seconds: f64) -> bool {
-        matches!(distance, Distance::Ahead(way) if (way.as_secs_f64() - seconds).abs() < 0.1)
+        matches!(distance, Distance::Ahead(way) if (way.as_secs_f64() - seconds).abs() < 0.3)
     }
 
     #[test]
