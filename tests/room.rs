@@ -34,7 +34,7 @@ fn film() -> Vec<u8> {
 fn setup(upstream: &Upstream) -> Setup {
     let setup = Broker::setup(upstream).without("url.vtt").with("cache.expiry", "1h");
     let setup = setup.with("packager.segment", "2s").with("packager.video.preset", "ultrafast");
-    let setup = setup.with("packager.video.ladder", "180:900k").with("packager.video.ahead", "8s");
+    let setup = setup.with("packager.video.ladder", "180:900k").with("packager.video.ahead", "10s");
     // Memory would hide what is on the disk.
     let setup = setup.with("cache.memory", "1MB").with("log.level", "info");
     setup.with("cache.killsize.static", LIMIT)

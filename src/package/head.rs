@@ -40,6 +40,9 @@ const ROUNDING: u64 = 2;
 /// ffmpeg's exit code when most of what it decoded was damaged (its `-max_error_rate`).
 pub(super) const DAMAGED: i32 = 69;
 
+/// For how long a segment that somebody waits for may find no room: others have taken it, and are about to write.
+const SQUEEZE: Duration = Duration::from_secs(2);
+
 /// For how long ffmpeg may take to end once it has closed its output.
 pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -244,28 +247,39 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Room on the disk for the next segment. Where there is none, what is made ahead waits until players have moved on.
+    /// Room on the disk for the next segment. Where there is none, what is made ahead waits until players have moved on, and what
+    /// somebody waits for until others have written what they have taken room for.
     async fn room(&self, bytes: u64) -> Result<ControlFlow<End, Option<Reservation>>> {
         let Self { packager, part, control, .. } = self;
         let rendition = &part.rendition;
-        let end = Instant::now() + packager.idle;
+        let began = Instant::now();
+        let mut followed = None;
         loop {
             let changed = rendition.changed();
-            match packager.room_for(part, control, bytes) {
+            let error = match packager.room_for(part, control, bytes) {
                 Ok(room) => return Ok(Continue(room)),
-                Err(error) if !rendition.is_paced() || rendition.is_followed(control) => {
+                Err(error) => error,
+            };
+            let pause = if rendition.is_followed(control) {
+                if followed.get_or_insert_with(Instant::now).elapsed() > SQUEEZE {
                     return Err(error);
                 }
-                Err(_) if control.stop.load(Relaxed) => return Ok(Break(End::Yielded)),
-                Err(_) => {}
-            }
+                SQUEEZE / 20
+            } else if !rendition.is_paced() {
+                return Err(error);
+            } else if control.stop.load(Relaxed) {
+                return Ok(Break(End::Yielded));
+            } else if began.elapsed() > packager.idle {
+                return Ok(Break(End::Idle));
+            } else {
+                packager.idle
+            };
             let moved = async {
                 packager.workers.dispatch();
-                tokio::time::timeout_at(end.into(), changed).await
+                tokio::time::timeout(pause, changed).await
             };
-            if control.starve(moved).await.is_err() {
-                return Ok(Break(End::Idle));
-            }
+            // Late or not, there may be room now.
+            let _ = control.starve(moved).await;
         }
     }
 
