@@ -174,7 +174,8 @@ impl Packager {
         Ok(lease)
     }
 
-    /// A rendition of which those segments are there that have bytes in `found`. Video is paced: it costs too much to be made for nobody.
+    /// A rendition of which those segments are there that have bytes in `found`. Video is paced: it costs too much to be made for
+    /// nobody.
     pub(super) fn rendition(
         &self,
         track: Track,

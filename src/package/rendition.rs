@@ -16,6 +16,7 @@ use super::{
     control::Control,
     file::Track,
     pace::{Distance, Pace},
+    slots::Slots,
     table::SegmentTable,
 };
 use crate::error::{Code, Error};
@@ -36,15 +37,6 @@ pub enum Outlook {
     Needed,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Slot {
-    Missing,
-    /// Its file is being written, or removed.
-    Writing,
-    /// Its file is there, with so many bytes.
-    Ready(u64),
-}
-
 #[derive(Debug)]
 struct Failure {
     tries: u32,
@@ -60,7 +52,6 @@ pub struct Rendition {
     table: SegmentTable,
     state: Mutex<State>,
     changed: Notify,
-    bytes: AtomicU64,
     missing: AtomicU64,
     distrusted: AtomicBool,
     init: OnceLock<Bytes>,
@@ -70,12 +61,7 @@ pub struct Rendition {
 /// Never held across an await.
 #[derive(Debug)]
 struct State {
-    slots: Vec<Slot>,
-    missing: usize,
-    /// Whether all segments are there and that has been told.
-    finished: bool,
-    /// Whether a segment has ever been there.
-    any: bool,
+    slots: Slots,
     heads: Vec<Arc<Control>>,
     waiting: BTreeMap<u32, usize>,
     failures: HashMap<u32, Failure>,
@@ -84,16 +70,8 @@ struct State {
 impl Rendition {
     /// A rendition of which those segments are there that have bytes in `found`.
     pub fn new(track: Track, table: SegmentTable, found: &[Option<u64>]) -> Self {
-        let found = |n: u32| found.get(n as usize).copied().flatten();
-        let slots: Vec<_> =
-            (0..table.len()).map(|n| found(n).map_or(Slot::Missing, Slot::Ready)).collect();
-        let missing = slots.iter().filter(|slot| !slot.is_ready()).count();
-        let bytes = (0..table.len()).filter_map(found).sum();
         let state = State {
-            any: missing < slots.len(),
-            slots,
-            missing,
-            finished: false,
+            slots: Slots::new(table.len(), found),
             heads: Vec::new(),
             waiting: BTreeMap::new(),
             failures: HashMap::new(),
@@ -103,7 +81,6 @@ impl Rendition {
             table,
             state: Mutex::new(state),
             changed: Notify::new(),
-            bytes: AtomicU64::new(bytes),
             missing: AtomicU64::new(0),
             distrusted: AtomicBool::new(false),
             init: OnceLock::new(),
@@ -143,7 +120,7 @@ impl Rendition {
 
     /// Bytes of the segments that are there.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
+        self.state().slots.bytes()
     }
 
     /// Frames that the source promised and did not have.
@@ -180,23 +157,22 @@ impl Rendition {
 
     /// Whether every segment is there.
     pub fn is_complete(&self) -> bool {
-        self.state().missing == 0
+        self.state().slots.is_complete()
     }
 
     /// Whether every segment is there, and that is news.
     pub fn finish(&self) -> bool {
-        let mut state = self.state();
-        state.missing == 0 && !std::mem::replace(&mut state.finished, true)
+        self.state().slots.finish()
     }
 
     /// Whether segment `n` is there.
     pub fn is_ready(&self, n: u32) -> bool {
-        self.state().slots.get(n as usize).is_some_and(Slot::is_ready)
+        self.state().slots.is_ready(n)
     }
 
     /// Whether any segment is or was there: then something in the source decodes.
     pub fn has_any(&self) -> bool {
-        self.state().any
+        self.state().slots.has_any()
     }
 
     /// The first segment that is missing and that nothing is known to be wrong with.
@@ -205,8 +181,7 @@ impl Rendition {
         if !state.failures.is_empty() {
             return None;
         }
-        let gap = state.slots.iter().position(|&slot| slot == Slot::Missing);
-        gap.map(|n| n as u32)
+        state.slots.first_gap()
     }
 
     /// The next change of any segment, from this call on.
@@ -219,7 +194,7 @@ impl Rendition {
         self.changed.notify_waiters();
     }
 
-    /// Says that somebody waits for segment `n` for as long as the returned guard lives.
+    /// Says that somebody waits for segment `n`, or reads it, for as long as the returned guard lives.
     pub fn wait(self: &Arc<Self>, n: u32) -> Waiter {
         self.note(n);
         *self.state().waiting.entry(n).or_default() += 1;
@@ -241,10 +216,11 @@ impl Rendition {
     /// What who asks for segment `n` can expect.
     pub fn outlook(&self, n: u32) -> Outlook {
         let mut state = self.state();
-        match state.slots.get(n as usize) {
-            Some(Slot::Ready(_)) => return Outlook::Ready,
-            Some(Slot::Writing) => return Outlook::Coming,
-            _ => {}
+        if state.slots.is_ready(n) {
+            return Outlook::Ready;
+        }
+        if state.slots.is_busy(n) {
+            return Outlook::Coming;
         }
         if let Some(failure) = state.failures.get(&n) {
             if failure.at.elapsed() > FAILURE_LIFE {
@@ -292,14 +268,7 @@ impl Rendition {
 
     /// Takes segment `n` for writing; false when it is there or somebody else writes it: the first writer wins.
     pub fn claim(&self, n: u32) -> bool {
-        let mut state = self.state();
-        match state.slots.get_mut(n as usize) {
-            Some(slot @ Slot::Missing) => {
-                *slot = Slot::Writing;
-                true
-            }
-            _ => false,
-        }
+        self.state().slots.claim(n)
     }
 
     /// A claimed segment has been written by `head`, with so many bytes.
@@ -307,13 +276,8 @@ impl Rendition {
         let mut state = self.state();
         // In one go: who saw the segment but not the step would think that the head stops here, and start another.
         head.next.store(n + 1, Relaxed);
-        if let Some(slot @ Slot::Writing) = state.slots.get_mut(n as usize) {
-            *slot = Slot::Ready(bytes);
-            state.missing -= 1;
-            state.any = true;
-            state.failures.remove(&n);
-            self.bytes.fetch_add(bytes, Relaxed);
-        }
+        state.slots.publish(n, bytes);
+        state.failures.remove(&n);
         drop(state);
         self.wake();
     }
@@ -327,13 +291,13 @@ impl Rendition {
     /// None where it is made without regard to them.
     pub fn expendable(&self) -> Option<(Distance, u32)> {
         let pace = self.pace.as_ref()?;
-        if self.bytes() == 0 {
+        let state = self.state();
+        if state.slots.bytes() == 0 {
             return None;
         }
-        let state = self.state();
-        let all = pace.distances(&self.table).zip(0..).zip(&state.slots);
-        let free = all.filter(|((_, n), slot)| slot.is_ready() && !state.waiting.contains_key(n));
-        free.map(|(found, _)| found).max()
+        let is_free =
+            |&(_, n): &(_, u32)| state.slots.is_ready(n) && !state.waiting.contains_key(&n);
+        pace.distances(&self.table).zip(0..).filter(is_free).max()
     }
 
     /// Takes segment `n` away from those who ask for it, and says how many bytes its file has, which is to be removed before
@@ -343,22 +307,12 @@ impl Rendition {
         if state.waiting.contains_key(&n) {
             return None;
         }
-        let slot = state.slots.get_mut(n as usize)?;
-        let Slot::Ready(bytes) = *slot else {
-            return None;
-        };
-        *slot = Slot::Writing;
-        state.missing += 1;
-        state.finished = false;
-        self.bytes.fetch_sub(bytes, Relaxed);
-        Some(bytes)
+        state.slots.let_go(n)
     }
 
     /// A claimed segment could not be written, or its file is removed.
     pub fn unclaim(&self, n: u32) {
-        if let Some(slot @ Slot::Writing) = self.state().slots.get_mut(n as usize) {
-            *slot = Slot::Missing;
-        }
+        self.state().slots.unclaim(n);
         self.wake();
     }
 
@@ -381,18 +335,10 @@ impl Rendition {
     }
 }
 
-impl Slot {
-    const fn is_ready(&self) -> bool {
-        matches!(self, Self::Ready(_))
-    }
-}
-
 impl State {
     /// Whether `head` will get to segment `n` before a new head could have made it.
     fn reach(&self, table: &SegmentTable, head: &Control, n: u32) -> bool {
-        let way = head.next.load(Relaxed) as usize..n as usize;
-        let is_free = |way: &[Slot]| !way.iter().any(Slot::is_ready);
-        head.reaches(table, n) && self.slots.get(way).is_some_and(is_free)
+        head.reaches(table, n) && self.slots.are_free(head.next.load(Relaxed)..n)
     }
 }
 
