@@ -14,7 +14,7 @@ enum Slot {
 /// The segments of one rendition. Of those past its end none is there, and none can be.
 #[derive(Debug)]
 pub struct Slots {
-    slots: Vec<Slot>,
+    all: Vec<Slot>,
     bytes: u64,
     missing: usize,
     /// Whether all are there and that has been told.
@@ -27,12 +27,11 @@ impl Slots {
     /// So many segments, of which those are there that have bytes in `found`.
     pub fn new(count: u32, found: &[Option<u64>]) -> Self {
         let found = |n| found.get(n as usize).copied().flatten();
-        let slots: Vec<_> =
-            (0..count).map(|n| found(n).map_or(Slot::Missing, Slot::Ready)).collect();
-        let missing = slots.iter().filter(|slot| !slot.is_ready()).count();
-        let any = missing < slots.len();
+        let all: Vec<_> = (0..count).map(|n| found(n).map_or(Slot::Missing, Slot::Ready)).collect();
+        let missing = all.iter().filter(|slot| !slot.is_ready()).count();
+        let any = missing < all.len();
         let bytes = (0..count).filter_map(found).sum();
-        Self { slots, bytes, missing, finished: false, any }
+        Self { all, bytes, missing, finished: false, any }
     }
 
     /// Bytes of those that are there.
@@ -57,29 +56,29 @@ impl Slots {
 
     /// Whether segment `n` is there.
     pub fn is_ready(&self, n: u32) -> bool {
-        self.slots.get(n as usize).is_some_and(Slot::is_ready)
+        self.all.get(n as usize).is_some_and(Slot::is_ready)
     }
 
     /// Whether the file of segment `n` is being written, or removed.
     pub fn is_busy(&self, n: u32) -> bool {
-        matches!(self.slots.get(n as usize), Some(Slot::Busy))
+        matches!(self.all.get(n as usize), Some(Slot::Busy))
     }
 
     /// Whether none of these is there.
     pub fn are_free(&self, range: Range<u32>) -> bool {
-        let way = self.slots.get(range.start as usize..range.end as usize);
+        let way = self.all.get(range.start as usize..range.end as usize);
         way.is_some_and(|way| !way.iter().any(Slot::is_ready))
     }
 
     /// The first one that is missing.
     pub fn first_gap(&self) -> Option<u32> {
-        let gap = self.slots.iter().position(|slot| matches!(slot, Slot::Missing));
+        let gap = self.all.iter().position(|slot| matches!(slot, Slot::Missing));
         gap.map(|n| n as u32)
     }
 
     /// Takes segment `n` for writing; false when it is there or somebody else writes it: the first writer wins.
     pub fn claim(&mut self, n: u32) -> bool {
-        match self.slots.get_mut(n as usize) {
+        match self.all.get_mut(n as usize) {
             Some(slot @ Slot::Missing) => {
                 *slot = Slot::Busy;
                 true
@@ -90,7 +89,7 @@ impl Slots {
 
     /// A claimed segment has been written, with so many bytes.
     pub fn publish(&mut self, n: u32, bytes: u64) {
-        if let Some(slot @ Slot::Busy) = self.slots.get_mut(n as usize) {
+        if let Some(slot @ Slot::Busy) = self.all.get_mut(n as usize) {
             *slot = Slot::Ready(bytes);
             self.missing -= 1;
             self.bytes += bytes;
@@ -100,7 +99,7 @@ impl Slots {
 
     /// Takes segment `n` for its removal, and says how many bytes it has; None when it is not there.
     pub fn let_go(&mut self, n: u32) -> Option<u64> {
-        let slot = self.slots.get_mut(n as usize)?;
+        let slot = self.all.get_mut(n as usize)?;
         let Slot::Ready(bytes) = *slot else {
             return None;
         };
@@ -113,7 +112,7 @@ impl Slots {
 
     /// A segment that was taken could not be written, or is removed.
     pub fn unclaim(&mut self, n: u32) {
-        if let Some(slot @ Slot::Busy) = self.slots.get_mut(n as usize) {
+        if let Some(slot @ Slot::Busy) = self.all.get_mut(n as usize) {
             *slot = Slot::Missing;
         }
     }

@@ -66,7 +66,9 @@ async fn what_a_player_is_about_to_want_goes_for_who_waits_alone() {
     let house = House::open().await;
     let film = Lease::new(package(&house, VIDEO, 0..COUNT));
     // All is within a minute of one of them.
-    [0, 12, 24, 36].into_iter().for_each(|n| rendition(film.package()).note(n));
+    for n in [0, 12, 24, 36] {
+        rendition(film.package()).note(n);
+    }
     assert!(take(&house, 2 * SEGMENT, NEAR).is_err());
     assert_eq!(gone(film.package()), [0; 0]);
     // What is made ahead takes from what is farther ahead.
