@@ -136,11 +136,18 @@ impl Reservation {
 
     /// Adds `bytes` if they fit below `share` of the limit; says whether they did.
     pub fn grow(&mut self, bytes: u64, share: f64) -> bool {
-        let Some(mut more) = self.room.reserve(bytes, share) else {
-            return false;
-        };
-        self.bytes += std::mem::take(&mut more.bytes);
-        true
+        let more = self.room.reserve(bytes, share);
+        more.map(|more| self.absorb(more)).is_some()
+    }
+
+    /// Takes over what another one of the same room holds.
+    pub fn absorb(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// Gives back `bytes`, or all that it holds.
+    pub fn shrink(&mut self, bytes: u64) {
+        self.resize(self.bytes.saturating_sub(bytes));
     }
 
     /// How many bytes it holds.
@@ -273,6 +280,12 @@ mod tests {
         first.resize(10);
         let forced = room.occupy(500);
         assert_eq!(room.used(), 510);
+        first.absorb(room.occupy(30));
+        assert_eq!((room.used(), first.bytes()), (540, 40));
+        first.shrink(15);
+        assert_eq!((room.used(), first.bytes()), (525, 25));
+        first.shrink(100);
+        assert_eq!((room.used(), first.bytes()), (500, 0));
         drop((first, forced));
         assert_eq!(room.used(), 0);
     }

@@ -75,7 +75,7 @@ pub struct Metrics {
     pub segment_lookups: Family<Outcome, Counter>,
     /// The first of these, which nearly all are, found once.
     pub segments_from_memory: Counter,
-    /// Sources and packages evicted, by outcome: `source`, `package`.
+    /// What was evicted, by outcome: `source`, `package`, `segment`.
     pub evictions: Family<Outcome, Counter>,
     /// Packages whose source ended before its header's promise.
     pub short_sources: Counter,
@@ -145,7 +145,7 @@ impl Default for Metrics {
         r.register("fetches", "Upstream fetches of sources", m.fetches.clone());
         r.register("source_lookups", "Look-ups in the source cache", m.source_lookups.clone());
         r.register("segment_lookups", "Where segments came from", m.segment_lookups.clone());
-        r.register("evictions", "Sources and packages evicted", m.evictions.clone());
+        r.register("evictions", "Sources, packages and segments evicted", m.evictions.clone());
         r.register("short_sources", "Sources shorter than promised", m.short_sources.clone());
         r.register("library_files", "Media files in the library", m.library_files.clone());
         r.register_with_unit("disk", "Bytes on disk", Unit::Bytes, m.disk_bytes.clone());

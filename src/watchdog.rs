@@ -1,8 +1,8 @@
 //! The watchdog: looks at what the disk really holds, makes room early, and ends the process before it eats the disk.
 //!
-//! From 80 % of a limit on, packages that nobody plays go. When there are none left, new ones are refused. Only when bytes on
-//! the disk exceed `killsize` all the same, as when somebody else writes there, does it give up: that is the last resort
-//! which operators asked for, not the housekeeping.
+//! From 80 % of a limit on, packages that nobody plays go, then the video that players want last. When there is none left, new
+//! packages are refused. Only when bytes on the disk exceed `killsize` all the same, as when somebody else writes there, does
+//! it give up: that is the last resort which operators asked for, not the housekeeping.
 
 use std::{
     path::{Path, PathBuf},

@@ -11,7 +11,7 @@ use std::{
 use m3u8_rs::{AlternativeMediaType, VariantStream};
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use support::{
-    Broker, Clip, Format, Player, Setup, Upstream, decode,
+    Broker, Player, Setup, Upstream, decode,
     film::{self, Film, H264, Seen},
     player::Track,
     until,
@@ -422,32 +422,6 @@ fn a_head_waits_for_its_player() {
     for n in [kept(&broker, "v1"), last] {
         player.get(&playlist.segments[n].uri).expect(200);
     }
-}
-
-/// A film that does not fit on the disk is refused where it has no room; who plays something else notices nothing.
-#[test]
-fn a_full_disk_stops_the_film_alone() {
-    let upstream = Upstream::start();
-    upstream.audio("film", film(40.0));
-    upstream.audio("sound", Clip::noise(Format::Mp3, 10.0).bytes());
-    let broker = setup(&upstream).with("cache.killsize.static", "1.5MB").start();
-    let sound = broker.token("sound");
-    let grant = broker.token("film");
-    let player = Player::new(&broker, &grant);
-    let playlist = player.playlist("v0.m3u8");
-    let mut refused = None;
-    for segment in &playlist.segments {
-        let reply = player.get(&segment.uri);
-        if reply.status != 200 {
-            refused = Some(reply);
-            break;
-        }
-    }
-    let refused = refused.expect("40 s of 400 kbit/s are 2 MB");
-    refused.expect_error(503, "busy");
-    Player::new(&broker, &sound).hear(3);
-    player.get("v0-0.m4s").expect(200);
-    broker.revoke(&grant.rid).expect(204);
 }
 
 /// Films of the world, where they have been put beside this repository: the lowest rung of each has every frame that it

@@ -350,4 +350,4 @@ fn fell() -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

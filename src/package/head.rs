@@ -6,7 +6,11 @@
 
 pub(super) mod process;
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    ops::ControlFlow::{self, Break, Continue},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
@@ -19,9 +23,13 @@ use super::{
     store::Hot,
 };
 use crate::{
+    disk::Reservation,
     error::{Code, Error, Result},
     source::spool::Spool,
 };
+
+/// For how long a segment that somebody waits for may find no room: others have taken it, and are about to write.
+const SQUEEZE: Duration = Duration::from_secs(2);
 
 /// Why a head ended.
 #[derive(Debug)]
@@ -102,7 +110,11 @@ impl Head<'_> {
     /// Keeps segment `n`, and says whether that was the last one for this head.
     async fn advance(&self, n: u32, segment: Bytes) -> Result<Option<End>> {
         let rendition = &self.part.rendition;
-        if !self.keep(n, Hot::new(segment)).await? {
+        let room = match self.room(segment.len() as u64).await? {
+            Continue(room) => room,
+            Break(end) => return Ok(Some(end)),
+        };
+        if !self.keep(n, Hot::new(segment), room).await? {
             return Ok(Some(End::Joined));
         }
         let next = n + 1;
@@ -134,8 +146,44 @@ impl Head<'_> {
         }
     }
 
+    /// Room on the disk for the next segment. Where there is none, what is made ahead waits until players have moved on, and what
+    /// somebody waits for until others have written what they have taken room for.
+    async fn room(&self, bytes: u64) -> Result<ControlFlow<End, Option<Reservation>>> {
+        let Self { packager, part, control, .. } = self;
+        let rendition = &part.rendition;
+        let began = Instant::now();
+        let mut followed = None;
+        loop {
+            let changed = rendition.changed();
+            let error = match packager.room_for(part, control, bytes) {
+                Ok(room) => return Ok(Continue(room)),
+                Err(error) => error,
+            };
+            let pause = if rendition.is_followed(control) {
+                if followed.get_or_insert_with(Instant::now).elapsed() > SQUEEZE {
+                    return Err(error);
+                }
+                SQUEEZE / 20
+            } else if !rendition.is_paced() {
+                return Err(error);
+            } else if control.stop.load(Relaxed) {
+                return Ok(Break(End::Yielded));
+            } else if began.elapsed() > packager.idle {
+                return Ok(Break(End::Idle));
+            } else {
+                packager.idle
+            };
+            let moved = async {
+                packager.workers.dispatch();
+                tokio::time::timeout(pause, changed).await
+            };
+            // Late or not, there may be room now.
+            let _ = control.starve(moved).await;
+        }
+    }
+
     /// Writes the segment; false when somebody else has.
-    async fn keep(&self, n: u32, segment: Hot) -> Result<bool> {
+    async fn keep(&self, n: u32, segment: Hot, room: Option<Reservation>) -> Result<bool> {
         let rendition = &self.part.rendition;
         self.part.package.refuse_change()?;
         if !rendition.claim(n) {
@@ -145,7 +193,12 @@ impl Head<'_> {
         let bytes = segment.bytes.len() as u64;
         let kept = self.packager.keep(&self.part.package, file, segment).await;
         match kept {
-            Ok(()) => rendition.publish(n, bytes, self.control),
+            Ok(()) => {
+                if let Some(room) = room {
+                    self.part.package.hold(room);
+                }
+                rendition.publish(n, bytes, self.control);
+            }
             Err(_) => rendition.unclaim(n),
         }
         kept.map(|()| true)

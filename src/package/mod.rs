@@ -3,7 +3,8 @@
 //! [`packager`] holds the packages. In the order of their life: [`choices`] and the probe make a [`plan`] of [`audio`], [`video`] (by a [`ladder`], or as a
 //! [`copy`]) and [`text`], [`table`] says where it is cut. [`workers`] decide which [`head`] runs next, [`control`] how far it is, [`pace`] how far it
 //! may go; [`feed`] and [`encoder`] are what its ffmpeg gets and is told. The [`muxer`] makes segments of what that says: of [`adts`] frames, of
-//! [`fragments`] by the [`cutter`] or the [`copier`], into [`fmp4`], [`packed`] or [`ts`]. The [`store`] keeps them, [`restore`] finds them again.
+//! [`fragments`] by the [`cutter`] or the [`copier`], into [`fmp4`], [`packed`] or [`ts`]. The [`store`] keeps them, [`restore`] finds them again,
+//! [`eviction`] lets go of what is wanted last.
 //! [`playlist`], [`menu`], [`captions`] and [`subtitles`] are rendered when they are asked for, and so are the [`extras`]: [`peaks`] and the pictures of
 //! the [`storyboard`]. [`file`] is the grammar of their names.
 
@@ -38,6 +39,7 @@ pub mod plan;
 pub mod playlist;
 mod rendition;
 mod restore;
+mod slots;
 pub mod store;
 pub mod storyboard;
 mod subtitles;
@@ -55,7 +57,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -87,7 +89,8 @@ pub const VIDEO: Track = Track { kind: Kind::Video, index: 0 };
 /// The first caption rendition: that of what came beside the media, if anything did.
 pub const SUBTITLES: Track = Track { kind: Kind::Subtitles, index: 0 };
 
-/// Above this share of `cache.killsize.static`, packages that no live stream uses go, and without any, new ones are refused.
+/// Above this share of `cache.killsize.static`, packages that no live stream uses go, without any the video that players want last,
+/// and when that is not enough, new packages are refused.
 pub const PRESSURE: f64 = 0.8;
 
 /// When a caller who was turned away should come back.
@@ -106,7 +109,6 @@ pub struct Package {
     /// Room of each extra.
     extras: Mutex<Vec<Reservation>>,
     created: OnceCell<()>,
-    complete: AtomicBool,
     live: AtomicUsize,
     lively: Notify,
     used: AtomicI64,
@@ -125,7 +127,6 @@ impl Package {
             plan,
             has_captions: source.captions.is_some(),
             source,
-            complete: AtomicBool::new(false),
             renditions,
             pin: Mutex::default(),
             room: Mutex::default(),
@@ -144,7 +145,7 @@ impl Package {
 
     /// Whether every segment is there.
     pub fn is_complete(&self) -> bool {
-        self.complete.load(Relaxed)
+        self.renditions.iter().all(|rendition| rendition.is_complete())
     }
 
     /// The rendition of `track`; None for captions, which nobody has to make, and for what its playlists do not name.
@@ -171,6 +172,13 @@ impl Package {
     /// Bytes of the segments that are there.
     fn bytes(&self) -> u64 {
         self.renditions.iter().map(|rendition| rendition.bytes()).sum()
+    }
+
+    /// Takes over room that was taken for one of its segments; gives it back if the package has gone.
+    fn hold(&self, more: Reservation) {
+        if let Some(room) = lock(&self.room).as_mut() {
+            room.absorb(more);
+        }
     }
 
     /// Wakes all who wait for a segment, for them to look again.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AUDIO, Lease, Package, Part, RETRY,
+    Lease, Package, Part, RETRY,
     captions::Captions,
     choices::{Choices, Encoder},
     encoder,
@@ -72,7 +72,7 @@ pub struct Packager {
     pub(super) name: String,
     pub(super) language: String,
     /// How far ahead of players video is made.
-    ahead: Duration,
+    pub(super) ahead: Duration,
     /// Threads of each video encoder.
     pub(super) threads: usize,
     pub(super) stall: Duration,
@@ -159,7 +159,7 @@ impl Packager {
         }
         let plan = Plan::new(&source.media, &self.choices)?;
         let room = self.reserve(&mut packages, plan.estimate())?;
-        let rendition = |(track, table)| Arc::new(self.rendition(track, table, &[], 0));
+        let rendition = |(track, table)| Arc::new(self.rendition(track, table, &[]));
         let renditions = plan.tables().map(rendition).collect();
         let package = Arc::new(Package::new(key, plan, source, renditions));
         *lock(&package.room) = room;
@@ -174,15 +174,15 @@ impl Packager {
         Ok(lease)
     }
 
-    /// A rendition of which so much is there. Video is paced: it costs too much to be made for nobody.
+    /// A rendition of which those segments are there that have bytes in `found`. Video is paced: it costs too much to be made for
+    /// nobody.
     pub(super) fn rendition(
         &self,
         track: Track,
         table: &SegmentTable,
-        ready: &[bool],
-        bytes: u64,
+        found: &[Option<u64>],
     ) -> Rendition {
-        let rendition = Rendition::new(track, table.clone(), ready, bytes);
+        let rendition = Rendition::new(track, table.clone(), found);
         match track.kind {
             Kind::Video => rendition.paced(self.ahead),
             _ => rendition,
@@ -251,39 +251,34 @@ impl Packager {
     /// A head has ended: a rendition without gaps gets its manifest, a package that is complete or that nobody plays lets go
     /// of its source.
     pub(super) async fn settle(&self, Part { package, rendition }: &Part) {
-        if rendition.is_complete() && rendition.finish() {
-            let manifest = Manifest { bytes: rendition.bytes(), missing: rendition.missing() };
+        if rendition.finish() {
+            let own = rendition.clone();
+            let manifest = move || {
+                let manifest = Manifest { bytes: own.bytes(), missing: own.missing() };
+                own.is_complete().then_some(manifest)
+            };
             let written = self.store.complete(package.key, rendition.track, manifest).await;
             if let Err(error) = written {
                 tracing::warn!(%error, "a manifest cannot be written");
             }
         }
-        let complete = package.renditions.iter().all(|rendition| rendition.is_complete());
-        if complete
-            && !package.complete.swap(true, Relaxed)
+        // With these held nothing is let go of meanwhile.
+        let packages = self.packages();
+        if package.is_complete()
             && let Some(room) = lock(&package.room).as_mut()
         {
             room.resize(package.bytes());
         }
+        drop(packages);
         package.release();
     }
 
-    /// Keeps a segment that a head has made.
-    pub(super) async fn keep(
-        &self,
-        package: &Arc<Package>,
-        file: File,
-        segment: Hot,
-    ) -> Result<()> {
+    /// Keeps a file that was made for a package.
+    pub(super) async fn keep(&self, package: &Arc<Package>, file: File, hot: Hot) -> Result<()> {
         self.create(package).await?;
-        if let File::Segment(track, ..) = file
-            && track != AUDIO
-        {
-            self.extend(package, segment.bytes.len() as u64)?;
-        }
-        let written = self.store.write(package.key, file, segment.bytes.clone()).await;
+        let written = self.store.write(package.key, file, hot.bytes.clone()).await;
         written.map_err(|e| disk_full("writing a segment", &e))?;
-        self.hot.insert(Name::new(package.key, file), segment).await;
+        self.hot.insert(Name::new(package.key, file), hot).await;
         Ok(())
     }
 

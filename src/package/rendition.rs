@@ -12,7 +12,13 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, futures::Notified};
 
-use super::{control::Control, file::Track, pace::Pace, table::SegmentTable};
+use super::{
+    control::Control,
+    file::Track,
+    pace::{Distance, Pace},
+    slots::Slots,
+    table::SegmentTable,
+};
 use crate::error::{Code, Error};
 
 /// For how long a segment that could not be made is answered with its error.
@@ -31,13 +37,6 @@ pub enum Outlook {
     Needed,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Slot {
-    Missing,
-    Writing,
-    Ready,
-}
-
 #[derive(Debug)]
 struct Failure {
     tries: u32,
@@ -53,10 +52,8 @@ pub struct Rendition {
     table: SegmentTable,
     state: Mutex<State>,
     changed: Notify,
-    bytes: AtomicU64,
     missing: AtomicU64,
     distrusted: AtomicBool,
-    finished: AtomicBool,
     init: OnceLock<Bytes>,
     pace: Option<Pace>,
 }
@@ -64,25 +61,17 @@ pub struct Rendition {
 /// Never held across an await.
 #[derive(Debug)]
 struct State {
-    slots: Vec<Slot>,
-    missing: usize,
+    slots: Slots,
     heads: Vec<Arc<Control>>,
     waiting: BTreeMap<u32, usize>,
     failures: HashMap<u32, Failure>,
 }
 
 impl Rendition {
-    /// A rendition of which the segments marked in `ready` are there, with `bytes` in all.
-    pub fn new(track: Track, table: SegmentTable, ready: &[bool], bytes: u64) -> Self {
-        let slot = |n: u32| match ready.get(n as usize) {
-            Some(true) => Slot::Ready,
-            _ => Slot::Missing,
-        };
-        let slots: Vec<_> = (0..table.len()).map(slot).collect();
-        let missing = slots.iter().filter(|&&slot| slot != Slot::Ready).count();
+    /// A rendition of which those segments are there that have bytes in `found`.
+    pub fn new(track: Track, table: SegmentTable, found: &[Option<u64>]) -> Self {
         let state = State {
-            slots,
-            missing,
+            slots: Slots::new(table.len(), found),
             heads: Vec::new(),
             waiting: BTreeMap::new(),
             failures: HashMap::new(),
@@ -92,10 +81,8 @@ impl Rendition {
             table,
             state: Mutex::new(state),
             changed: Notify::new(),
-            bytes: AtomicU64::new(bytes),
             missing: AtomicU64::new(0),
             distrusted: AtomicBool::new(false),
-            finished: AtomicBool::new(false),
             init: OnceLock::new(),
             pace: None,
         }
@@ -133,7 +120,7 @@ impl Rendition {
 
     /// Bytes of the segments that are there.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
+        self.state().slots.bytes()
     }
 
     /// Frames that the source promised and did not have.
@@ -141,9 +128,9 @@ impl Rendition {
         self.missing.load(Relaxed)
     }
 
-    /// Counts frames that the source does not have; says whether they are the first.
+    /// So many frames at the end are not in the source; says whether that is news.
     pub fn add_missing(&self, frames: u64) -> bool {
-        self.missing.fetch_add(frames, Relaxed) == 0
+        self.missing.fetch_max(frames, Relaxed) == 0
     }
 
     /// Its initialization segment, where that has to be made and has been.
@@ -170,23 +157,22 @@ impl Rendition {
 
     /// Whether every segment is there.
     pub fn is_complete(&self) -> bool {
-        self.state().missing == 0
+        self.state().slots.is_complete()
     }
 
-    /// Marks it as finished; says whether that is news.
+    /// Whether every segment is there, and that is news.
     pub fn finish(&self) -> bool {
-        !self.finished.swap(true, Relaxed)
+        self.state().slots.finish()
     }
 
     /// Whether segment `n` is there.
     pub fn is_ready(&self, n: u32) -> bool {
-        self.state().slots.get(n as usize) == Some(&Slot::Ready)
+        self.state().slots.is_ready(n)
     }
 
-    /// Whether any segment is there: then something in the source decodes.
+    /// Whether any segment is or was there: then something in the source decodes.
     pub fn has_any(&self) -> bool {
-        let state = self.state();
-        state.missing < state.slots.len()
+        self.state().slots.has_any()
     }
 
     /// The first segment that is missing and that nothing is known to be wrong with.
@@ -195,8 +181,7 @@ impl Rendition {
         if !state.failures.is_empty() {
             return None;
         }
-        let gap = state.slots.iter().position(|&slot| slot == Slot::Missing);
-        gap.map(|n| n as u32)
+        state.slots.first_gap()
     }
 
     /// The next change of any segment, from this call on.
@@ -209,7 +194,7 @@ impl Rendition {
         self.changed.notify_waiters();
     }
 
-    /// Says that somebody waits for segment `n` for as long as the returned guard lives.
+    /// Says that somebody waits for segment `n`, or reads it, for as long as the returned guard lives.
     pub fn wait(self: &Arc<Self>, n: u32) -> Waiter {
         self.note(n);
         *self.state().waiting.entry(n).or_default() += 1;
@@ -231,10 +216,11 @@ impl Rendition {
     /// What who asks for segment `n` can expect.
     pub fn outlook(&self, n: u32) -> Outlook {
         let mut state = self.state();
-        match state.slots.get(n as usize) {
-            Some(Slot::Ready) => return Outlook::Ready,
-            Some(Slot::Writing) => return Outlook::Coming,
-            _ => {}
+        if state.slots.is_ready(n) {
+            return Outlook::Ready;
+        }
+        if state.slots.is_busy(n) {
+            return Outlook::Coming;
         }
         if let Some(failure) = state.failures.get(&n) {
             if failure.at.elapsed() > FAILURE_LIFE {
@@ -282,14 +268,7 @@ impl Rendition {
 
     /// Takes segment `n` for writing; false when it is there or somebody else writes it: the first writer wins.
     pub fn claim(&self, n: u32) -> bool {
-        let mut state = self.state();
-        match state.slots.get_mut(n as usize) {
-            Some(slot @ Slot::Missing) => {
-                *slot = Slot::Writing;
-                true
-            }
-            _ => false,
-        }
+        self.state().slots.claim(n)
     }
 
     /// A claimed segment has been written by `head`, with so many bytes.
@@ -297,21 +276,44 @@ impl Rendition {
         let mut state = self.state();
         // In one go: who saw the segment but not the step would think that the head stops here, and start another.
         head.next.store(n + 1, Relaxed);
-        if let Some(slot @ Slot::Writing) = state.slots.get_mut(n as usize) {
-            *slot = Slot::Ready;
-            state.missing -= 1;
-            state.failures.remove(&n);
-            self.bytes.fetch_add(bytes, Relaxed);
-        }
+        state.slots.publish(n, bytes);
+        state.failures.remove(&n);
         drop(state);
         self.wake();
     }
 
-    /// A claimed segment could not be written.
-    pub fn unclaim(&self, n: u32) {
-        if let Some(slot @ Slot::Writing) = self.state().slots.get_mut(n as usize) {
-            *slot = Slot::Missing;
+    /// How far players are from segment `n`; None where it is made without regard to them.
+    pub fn distance(&self, n: u32) -> Option<Distance> {
+        self.pace.as_ref()?.distances(&self.table).nth(n as usize)
+    }
+
+    /// The segment that players want last, and how far they are from it, of those that are there and that nobody waits for;
+    /// None where it is made without regard to them.
+    pub fn expendable(&self) -> Option<(Distance, u32)> {
+        let pace = self.pace.as_ref()?;
+        let state = self.state();
+        if state.slots.bytes() == 0 {
+            return None;
         }
+        let is_free =
+            |&(_, n): &(_, u32)| state.slots.is_ready(n) && !state.waiting.contains_key(&n);
+        pace.distances(&self.table).zip(0..).filter(is_free).max()
+    }
+
+    /// Takes segment `n` away from those who ask for it, and says how many bytes its file has, which is to be removed before
+    /// [`Rendition::unclaim`]; None when it is not there any more, or somebody waits for it by now.
+    pub fn let_go(&self, n: u32) -> Option<u64> {
+        let mut state = self.state();
+        if state.waiting.contains_key(&n) {
+            return None;
+        }
+        state.slots.let_go(n)
+    }
+
+    /// A claimed segment could not be written, or its file is removed.
+    pub fn unclaim(&self, n: u32) {
+        self.state().slots.unclaim(n);
+        self.wake();
     }
 
     /// Segment `n` could not be made. A failed encode is tried once more; anything else is told at once.
@@ -336,9 +338,7 @@ impl Rendition {
 impl State {
     /// Whether `head` will get to segment `n` before a new head could have made it.
     fn reach(&self, table: &SegmentTable, head: &Control, n: u32) -> bool {
-        let way = head.next.load(Relaxed) as usize..n as usize;
-        let is_free = |way: &[Slot]| !way.contains(&Slot::Ready);
-        head.reaches(table, n) && self.slots.get(way).is_some_and(is_free)
+        head.reaches(table, n) && self.slots.are_free(head.next.load(Relaxed)..n)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Lease, Package, Packager,
+    AUDIO, Lease, Package, Packager,
     key::Key,
     lock,
     packager::Description,
@@ -57,12 +57,14 @@ impl Packager {
         }
         let source = Arc::new(source);
         self.sources.adopt(source.clone());
-        let complete = found.iter().all(|found| found.manifest.is_some());
-        let bytes: u64 = found.iter().map(|found| found.bytes).sum();
+        let complete = found.iter().all(Found::is_complete);
+        // What has its room from the beginning on is in the estimate.
+        let counts = |found: &&Found| complete || found.track != AUDIO;
+        let bytes: u64 = found.iter().filter(counts).map(Found::bytes).sum();
         let taken = if complete { bytes } else { plan.estimate() + bytes };
         let room = self.room.as_ref().map(|room| room.occupy(taken));
         let rendition = |((track, table), found): ((_, &SegmentTable), &Found)| {
-            let rendition = self.rendition(track, table, &found.ready, found.bytes);
+            let rendition = self.rendition(track, table, &found.segments);
             if let Some(init) = &found.init {
                 rendition.set_init(init.clone());
             }
@@ -74,7 +76,6 @@ impl Packager {
         };
         let renditions = plan.tables().zip(&found).map(rendition).collect();
         let package = Package::new(key, plan, source, renditions);
-        package.complete.store(complete, Relaxed);
         package.created.set(()).ok()?;
         package
             .used

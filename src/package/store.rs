@@ -7,14 +7,14 @@
 //! | `package.json` | what it was made from, and the plan |
 //! | `captions` | the captions as they came, if there are any |
 //! | `a0-<n>.m4s` | the segments that are encoded; complete from the moment they have this name |
-//! | `a0-manifest.json` | the manifest of a rendition, written last: all its segments are there |
+//! | `a0-manifest.json` | the manifest of a rendition, written last and removed first: all its segments are there |
 //! | `peaks.json`, `storyboard-<n>.jpg`, `text-<n>.vtt` | the extras that somebody has asked for |
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::SystemTime,
@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 use super::{
     file::{File, Format, TEXT, Track},
     key::Key,
+    lock,
     plan::Plan,
     table::SegmentTable,
 };
@@ -52,14 +53,24 @@ pub struct Manifest {
 pub struct Found {
     /// Its name.
     pub track: Track,
-    /// Which segments are there.
-    pub ready: Vec<bool>,
-    /// Their bytes.
-    pub bytes: u64,
+    /// Bytes of each segment that is there.
+    pub segments: Vec<Option<u64>>,
     /// The initialization segment, where that was kept.
     pub init: Option<Bytes>,
     /// The manifest, if all of them are there.
     pub manifest: Option<Manifest>,
+}
+
+impl Found {
+    /// Bytes of all segments that are there.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().flatten().sum()
+    }
+
+    /// Whether every segment is there.
+    pub fn is_complete(&self) -> bool {
+        self.segments.iter().all(Option::is_some)
+    }
 }
 
 /// A file as it is held in memory and sent.
@@ -86,12 +97,14 @@ impl Hot {
 pub struct Store {
     root: PathBuf,
     sequence: AtomicU64,
+    /// Held while a manifest is written, and while it goes with a segment.
+    manifests: Mutex<()>,
 }
 
 impl Store {
     /// The packages below `root`, which exists.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), sequence: AtomicU64::new(0) }
+        Self { root: root.to_owned(), sequence: AtomicU64::new(0), manifests: Mutex::default() }
     }
 
     /// Makes the folder of a package and says in it what it is.
@@ -131,15 +144,33 @@ impl Store {
             .map(Bytes::from)
     }
 
-    /// Marks a rendition as complete.
+    /// Marks a rendition as complete, if `manifest` still says so when nothing can be removed meanwhile.
     pub async fn complete(
         self: &Arc<Self>,
         key: Key,
         track: Track,
-        manifest: Manifest,
+        manifest: impl FnOnce() -> Option<Manifest> + Send + 'static,
     ) -> io::Result<()> {
-        let json = serde_json::to_vec(&manifest)?;
-        self.blocking(move |store| store.put(key, &manifest_name(track), &json)).await
+        self.blocking(move |store| {
+            let _alone = lock(&store.manifests);
+            let Some(manifest) = manifest() else {
+                return Ok(());
+            };
+            store.put(key, &manifest_name(track), &serde_json::to_vec(&manifest)?)
+        })
+        .await
+    }
+
+    /// Removes a segment, and before it the manifest of its rendition, which would name what is gone.
+    pub fn remove(&self, key: Key, track: Track, n: u32) -> io::Result<()> {
+        let _alone = lock(&self.manifests);
+        for name in [manifest_name(track), File::Segment(track, n, Format::M4s).to_string()] {
+            match fs::remove_file(self.folder(key).join(name)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Takes a package out of sight, quickly; its name is free for a successor. What it returns is left to [`erase`]; None
@@ -205,7 +236,7 @@ impl Store {
         // A complete rendition was checked when it became so; its files are only counted.
         let mut found = self.scan(key, plan, &manifests)?;
         let is_told = |(found, told): (&Found, &Option<Manifest>)| {
-            told.is_none_or(|told| found.bytes == told.bytes && found.ready.iter().all(|&r| r))
+            told.is_none_or(|told| found.bytes() == told.bytes && found.is_complete())
         };
         if !found.iter().zip(&manifests).all(is_told) {
             return self.scan(key, plan, &vec![None; manifests.len()]);
@@ -226,8 +257,7 @@ impl Store {
     ) -> io::Result<Vec<Found>> {
         let nothing = |(track, table): (Track, &SegmentTable)| Found {
             track,
-            ready: vec![false; table.len() as usize],
-            bytes: 0,
+            segments: vec![None; table.len() as usize],
             init: fs::read(self.folder(key).join(File::Init(track).to_string()))
                 .ok()
                 .map(Bytes::from),
@@ -254,13 +284,10 @@ impl Store {
             let mut all = found.iter_mut().zip(manifests);
             let own = all.find(|(found, _)| found.track == track);
             match own.and_then(|(own, manifest)| {
-                let ready = own.ready.get_mut(n as usize)?;
-                is_whole(manifest.is_some()).then_some((ready, &mut own.bytes))
+                let segment = own.segments.get_mut(n as usize)?;
+                is_whole(manifest.is_some()).then_some(segment)
             }) {
-                Some((ready, bytes)) => {
-                    *ready = true;
-                    *bytes += length;
-                }
+                Some(segment) => *segment = Some(length),
                 None => disk::remove(&entry.path())?,
             }
         }
@@ -346,8 +373,9 @@ mod tests {
         }
 
         let found = store.find(key, &plan).unwrap().remove(0);
-        assert_eq!(found.ready[..4], [true, false, true, false]);
-        assert!(found.manifest.is_none() && found.bytes > 0);
+        let bytes = |n| Some(segment(&table, n).len() as u64);
+        assert_eq!(found.segments[..4], [bytes(0), None, bytes(2), None]);
+        assert!(found.manifest.is_none() && !found.is_complete());
         let mut names: Vec<_> =
             fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();

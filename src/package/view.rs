@@ -152,8 +152,9 @@ impl Packager {
     /// A segment that is not in memory: from disk, or once a head has made it.
     async fn segment(&self, part: &Part, n: u32, name: Name) -> Result<Hot> {
         let count = |from| Metrics::count(&self.metrics.segment_lookups, from);
+        // What somebody waits for is not let go of: until it is read, neither.
+        let _reader = part.rendition.wait(n);
         if part.rendition.is_ready(n) {
-            part.rendition.note(n);
             count("disk");
         } else {
             count("encoded");

@@ -27,17 +27,17 @@ use crate::{
 };
 
 /// A package of a video of 60 s, with a storyboard of it.
-struct House {
-    packager: Arc<Packager>,
-    package: Arc<Package>,
+pub struct House {
+    pub packager: Arc<Packager>,
+    pub package: Arc<Package>,
     /// As a stream has one: its source, which no upstream has, is not let go of.
     _lease: Lease,
     storyboard: Storyboard,
-    dir: TempDir,
+    pub dir: TempDir,
 }
 
 impl House {
-    async fn open() -> Self {
+    pub async fn open() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let sound = "-f lavfi -i sine=d=60 -map 1 -map 0 -c:a aac -pix_fmt yuv420p";
         let grey = "16+3*floor(T)";

@@ -2,7 +2,7 @@ use super::*;
 
 fn rendition() -> Arc<Rendition> {
     let table = SegmentTable::audio(25_841, 44_100, Duration::from_secs(5));
-    Arc::new(Rendition::new(crate::package::AUDIO, table, &[true, false], 100))
+    Arc::new(Rendition::new(crate::package::AUDIO, table, &[Some(100), None]))
 }
 
 fn needed(rendition: &Rendition, n: u32) -> bool {
@@ -91,4 +91,63 @@ fn the_spare_head_is_one_that_nobody_follows() {
     r.add_head(far.clone());
     let _waiter = r.wait(1);
     assert!(Arc::ptr_eq(&r.spare_head().unwrap(), &far));
+}
+
+/// Paced, with every segment there: segment `n` has `n + 1` bytes.
+fn film() -> Arc<Rendition> {
+    let table = SegmentTable::audio(25_841, 44_100, Duration::from_secs(5));
+    let found: Vec<_> = (0..table.len()).map(|n| Some(u64::from(n) + 1)).collect();
+    let film = Rendition::new(crate::package::VIDEO, table, &found);
+    Arc::new(film.paced(Duration::from_secs(20)))
+}
+
+#[test]
+fn what_players_want_last_goes_and_comes_back() {
+    let film = film();
+    assert!(film.finish() && !film.finish());
+    let (bytes, last) = (film.bytes(), film.table().len() - 1);
+    film.note(50);
+    let (distance, n) = film.expendable().unwrap();
+    assert!(matches!(distance, Distance::Behind(_)) && n == 49, "{distance:?}, {n}");
+    assert_eq!(film.let_go(n), Some(50));
+    assert_eq!(film.let_go(n), None, "it is about to go");
+    assert!(coming(&film, n) && !film.claim(n) && !film.is_complete());
+    film.unclaim(n);
+    assert!(needed(&film, n) && film.bytes() == bytes - 50 && film.has_any());
+    (0..50).rev().filter(|&m| m != n).for_each(|m| {
+        assert_eq!(film.expendable().map(|found| found.1), Some(m));
+        film.let_go(m);
+        film.unclaim(m);
+    });
+    assert_eq!(film.expendable().map(|found| found.1), Some(last), "the farthest ahead");
+
+    assert!(!film.finish());
+    for m in 0..50 {
+        assert!(film.claim(m));
+        film.publish(m, u64::from(m) + 1, &Control::new(m));
+    }
+    assert!(film.finish() && film.bytes() == bytes, "it is finished once more");
+}
+
+#[test]
+fn what_somebody_waits_for_stays() {
+    let film = film();
+    let waiters: Vec<_> = (0..film.table().len()).map(|n| film.wait(n)).collect();
+    assert!(film.expendable().is_none());
+    assert_eq!(film.let_go(7), None);
+    drop(waiters);
+    assert_eq!(film.let_go(7), Some(8));
+}
+
+#[test]
+fn what_is_made_without_regard_to_players_stays() {
+    let sound = rendition();
+    assert!(sound.expendable().is_none() && sound.distance(0).is_none());
+}
+
+#[test]
+fn frames_that_are_found_missing_again_count_once() {
+    let r = rendition();
+    assert!(r.add_missing(10) && !r.add_missing(10) && !r.add_missing(4));
+    assert_eq!(r.missing(), 10);
 }
