@@ -43,8 +43,8 @@ impl Pace {
         }
     }
 
-    /// How far players are from each segment, in their order. A player is where it has asked for a segment lately and not
-    /// for the one behind it since.
+    /// How far players are from each segment, in their order. A player is at a segment that was asked for lately, if the next
+    /// one was not asked for since. Where one has been, what was made ahead of it counts as asked for then, too.
     pub fn distances(&self, table: &SegmentTable) -> impl Iterator<Item = Distance> {
         let (now, recent) = (self.now(), self.recent());
         let asked = |n: usize| self.asked.get(n).map_or(0, |asked| asked.load(Relaxed));
@@ -60,11 +60,13 @@ impl Pace {
             if here >= last.1 || start - last.0 > self.ahead {
                 last = (start, here);
             }
-            let way = player.map(|player| Duration::from_secs_f64(start - player));
-            way.map_or_else(
-                || Distance::Behind(Duration::from_secs(now.saturating_sub(last.1).into())),
-                Distance::Ahead,
-            )
+            match player {
+                Some(at) => {
+                    let way = Duration::try_from_secs_f64(start - at);
+                    Distance::Ahead(way.unwrap_or(Duration::MAX))
+                }
+                None => Distance::Behind(Duration::from_secs(now.saturating_sub(last.1).into())),
+            }
         })
     }
 
