@@ -31,6 +31,9 @@ const HEVC: &str = "-c:v libx265 -preset ultrafast -pix_fmt yuv420p";
 
 const AV1: &str = "-c:v libsvtav1 -preset 12 -crf 40 -g 25 -pix_fmt yuv420p";
 
+/// An MP4 as streams are recorded: its samples follow the header in pieces.
+const FRAGMENTS: &str = "mp4 -movflags empty_moov+default_base_moof+frag_keyframe";
+
 /// x265's own settings, and those of one kind of film.
 fn hevc(more: &str) -> String {
     format!("{HEVC} -x265-params log-level=none:keyint=25:min-keyint=25:{more}")
@@ -38,9 +41,8 @@ fn hevc(more: &str) -> String {
 
 /// 320x180 with a keyframe each second, and sound.
 fn film(encoder: &str, container: &str) -> Vec<u8> {
-    let rest =
-        format!("-f lavfi -i sine=d=13:r=44100 {encoder} -c:a aac -b:a 96k -f {container}");
-    Film { size: "320x180", rate: "25", seconds: 13.0, filters: "", rest: &rest }.bytes()
+    let rest = format!("-f lavfi -i sine=d=9:r=44100 {encoder} -c:a aac -b:a 96k -f {container}");
+    Film { size: "320x180", rate: "25", seconds: 9.0, filters: "", rest: &rest }.bytes()
 }
 
 /// Bits a second of the densest segment.
@@ -63,31 +65,43 @@ fn alone(track: &Track, n: usize, id: &str) -> Vec<usize> {
     seen.numbers
 }
 
-#[test]
-fn pictures_are_copied_one_by_one() {
+/// Copies films of one codec: what each is called, its encoder, its container, and what CODECS says of it by its level.
+#[track_caller]
+fn check_all(tag: &'static str, films: &[(&'static str, &str, &str, fn(u64) -> String)]) {
     let upstream = Upstream::start();
     let setup = setup(&upstream).with("packager.copy", vec!["aac", "h264", "hevc", "av1"]);
     let broker = setup.with("packager.video.ladder", "90:100k").start();
-    let h264 = format!("{H264} -g 25 -bf 2");
-    let closed = hevc("open-gop=0:bframes=3:b-pyramid=1");
-    let ten = closed.replace("yuv420p", "yuv420p10le");
-    let avc: fn(u64) -> String = |level| format!("avc1.4d40{level:02x}");
-    let main: fn(u64) -> String = |level| format!("hvc1.1.6.L{level}.90");
-    let main10: fn(u64) -> String = |level| format!("hvc1.2.4.L{level}.90");
-    let av01: fn(u64) -> String = |level| format!("av01.0.{level:02}M.08");
-    let sources = [
-        ("h264.mp4", h264.as_str(), "mp4", avc, "avc1"),
-        ("h264.mkv", &h264, "matroska", avc, "avc1"),
-        ("hevc.mp4", &closed, "mp4", main, "hvc1"),
-        ("hevc.mkv", &closed, "matroska", main, "hvc1"),
-        ("hevc10.mkv", &ten, "matroska", main10, "hvc1"),
-        ("av1.mp4", AV1, "mp4", av01, "av01"),
-        ("av1.mkv", AV1, "matroska", av01, "av01"),
-    ];
-    for (id, encoder, container, codecs, tag) in sources {
+    for &(id, encoder, container, codecs) in films {
         let bytes = film(encoder, container);
         check_copied(&upstream, &broker, &Source { id, bytes, codecs, tag });
     }
+}
+
+#[test]
+fn h264_is_copied_picture_by_picture() {
+    let h264 = format!("{H264} -g 25 -bf 2");
+    let codecs = |level| format!("avc1.4d40{level:02x}");
+    check_all("avc1", &[("mp4", &h264, "mp4", codecs), ("mkv", &h264, "matroska", codecs)]);
+}
+
+#[test]
+fn hevc_is_copied_picture_by_picture() {
+    let closed = hevc("open-gop=0:bframes=3:b-pyramid=1");
+    let ten = closed.replace("yuv420p", "yuv420p10le");
+    check_all(
+        "hvc1",
+        &[
+            ("mp4", &closed, "mp4", |level| format!("hvc1.1.6.L{level}.90")),
+            ("mkv of 10 bits", &ten, "matroska", |level| format!("hvc1.2.4.L{level}.90")),
+            ("fragments", &closed, FRAGMENTS, |level| format!("hvc1.1.6.L{level}.90")),
+        ],
+    );
+}
+
+#[test]
+fn av1_is_copied_picture_by_picture() {
+    let codecs = |level| format!("av01.0.{level:02}M.08");
+    check_all("av01", &[("mp4", AV1, "mp4", codecs), ("mkv", AV1, "matroska", codecs)]);
 }
 
 /// What is offered of a film is its pictures as they are, and an encoded rung that is cut where they are.
@@ -128,6 +142,35 @@ fn check_copied(upstream: &Upstream, broker: &Broker, source: &Source) {
     broker.restart();
     let again = Player::new(broker, &grant).track("v0.m3u8");
     assert!(again.segments == copied.segments && again.init == copied.init, "{id}");
+}
+
+#[test]
+fn pictures_that_may_not_be_copied_are_encoded() {
+    let upstream = Upstream::start();
+    let broker = setup(&upstream).with("packager.video.ladder", "180:300k,90:100k").start();
+    let all = setup(&upstream).with("packager.copy", vec!["aac", "h264", "hevc", "av1"]);
+    let all = all.with("packager.video.ladder", "180:300k,90:100k").start();
+    let closed = hevc("open-gop=0");
+    // Pictures that are decoded after a keyframe and shown before it refer to what came before.
+    let open = hevc("open-gop=1:bframes=3:b-adapt=0").replace("25", "27");
+    let colours = closed.replace("yuv420p", "yuv422p");
+    let short = |encoder: &str| {
+        let rest = format!("{encoder} -f matroska");
+        Film { size: "320x180", rate: "25", seconds: 11.0, filters: "", rest: &rest }.bytes()
+    };
+    let cases = [
+        ("off", &broker, short(&closed)),
+        ("av1 off", &broker, short(AV1)),
+        ("open", &all, short(&open)),
+        ("colours", &all, short(&colours)),
+    ];
+    for (id, broker, source) in cases {
+        upstream.audio(id, &source);
+        let grant = broker.token(id);
+        let variants = Player::new(broker, &grant).index().variants;
+        let codecs: Vec<_> = variants.iter().filter_map(|v| v.codecs.as_deref()).collect();
+        assert!(codecs.iter().all(|codecs| codecs.starts_with("avc1.64")), "{id}: {codecs:?}");
+    }
 }
 
 #[test]

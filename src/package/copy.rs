@@ -70,7 +70,7 @@ impl Copied {
     }
 }
 
-/// CODECS of what the choices let be copied and players know: of H.264, 8 bits and 4:2:0 (Baseline, Main, High).
+/// CODECS of what the choices let be copied and players know.
 fn codecs(video: &Video, choices: &Choices) -> Option<String> {
     let may = |codec| choices.copy.contains(&codec);
     let codecs = match &video.codec {
@@ -79,9 +79,18 @@ fn codecs(video: &Video, choices: &Choices) -> Option<String> {
         Picture::Av1 { codecs } if may(config::Copied::Av1) => codecs,
         _ => return None,
     };
-    let profile = codecs.strip_prefix("avc1.").and_then(|rest| rest.get(..2));
-    let is_known = profile.is_none_or(|profile| ["42", "4d", "4D", "64"].contains(&profile));
-    is_known.then(|| codecs.clone())
+    is_known(codecs).then(|| codecs.clone())
+}
+
+/// Whether it is a profile of 4:2:0 that players know: of 8 bits in H.264 (Baseline, Main, High), of up to 10 in HEVC (Main,
+/// Main 10) and AV1 (Main).
+fn is_known(codecs: &str) -> bool {
+    let mut parts = codecs.split('.');
+    match (parts.next(), parts.next()) {
+        (Some("avc1"), Some(profile)) => matches!(profile.get(..2), Some("42" | "4d" | "64")),
+        (Some("hvc1"), Some("1" | "2")) | (Some("av01"), Some("0")) => true,
+        _ => false,
+    }
 }
 
 /// Which keyframes segments begin with, by their place, and the end: so that segments come as close to 1, 2, 4 s and then
@@ -135,6 +144,21 @@ mod tests {
         assert_eq!(chosen[..5], [0, 1, 2, 4, 6]);
         assert_eq!(chosen.last(), Some(&30));
         assert_eq!(choose(&[0, 40], 1000, Duration::from_secs(5)), [0, 1]);
+    }
+
+    #[test]
+    fn profiles_that_players_know_are_copied() {
+        for codecs in
+            ["avc1.42c01e", "avc1.4d401f", "avc1.640028", "hvc1.1.6.L93.90", "hvc1.2.4.H150"]
+        {
+            assert!(is_known(codecs), "{codecs}");
+        }
+        assert!(is_known("av01.0.04M.10"));
+        for codecs in
+            ["avc1.6e0028", "avc1.", "hvc1.4.10.L93", "hvc1.A1.6.L93", "av01.1.04M.08", ""]
+        {
+            assert!(!is_known(codecs), "{codecs}");
+        }
     }
 
     #[test]

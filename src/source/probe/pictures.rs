@@ -188,7 +188,7 @@ impl Video {
             length,
             delay: 0,
             bitrate,
-            cuts: cuts.filter(|_| coded.codec.is_copied()),
+            cuts: cuts.filter(|_| coded.complete && coded.codec.is_copied()),
             codec: coded.codec,
         }
     }
