@@ -28,8 +28,10 @@ pub struct Copied {
     pub codecs: String,
     /// Ticks a second of its own times.
     pub timescale: u32,
-    /// When each segment begins by the track's own times, and the end of the last one.
+    /// When each segment begins by the times of the source, and the end of the last one.
     pub times: Vec<u64>,
+    /// Ticks by which that is later than ffmpeg has it.
+    pub shift: u64,
     /// Payload bytes of each segment, or more.
     pub bytes: Vec<u64>,
     /// Ticks by which frames are decoded before they are shown.
@@ -42,8 +44,9 @@ impl Copied {
         let video = media.video.as_ref()?;
         let codecs = codecs(video, choices)?;
         let cuts = video.cuts.as_ref().filter(|cuts| cuts.timescale > 0)?;
-        let has_index = matches!(media.container, Container::Mp4 | Container::Matroska);
-        if !has_index || !video.plain || video.interlaced {
+        let can_enter =
+            matches!(media.container, Container::Mp4 | Container::Matroska | Container::MpegTs);
+        if !can_enter || !video.plain || video.interlaced {
             return None;
         }
         let timescale = u64::from(cuts.timescale);
@@ -53,7 +56,9 @@ impl Copied {
         if cuts.times.windows(2).any(is_far) {
             return None;
         }
-        let delay = video.delay * timescale / 1000;
+        let delay = video.delay.checked_mul(timescale)? / 1000;
+        // There, ffmpeg counts from the first of the tracks that it is asked for.
+        let shift = if media.container == Container::MpegTs { delay } else { 0 };
         let chosen = choose(&cuts.times, timescale, choices.segment);
         let time = |&at: &usize| cuts.times.get(at).map(|time| time + delay);
         let times: Vec<u64> = chosen.iter().map(time).collect::<Option<_>>()?;
@@ -66,7 +71,7 @@ impl Copied {
         // Where frames last differently long, their order alone does not tell how late the latest is.
         let reorder = if video.constant { cuts.reorder } else { 2 * cuts.reorder };
         let reorder = u32::try_from(reorder).ok()?;
-        Some((Self { codecs, timescale: cuts.timescale, times, bytes, reorder }, table))
+        Some((Self { codecs, timescale: cuts.timescale, times, shift, bytes, reorder }, table))
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     storyboard::Storyboard,
     table::SegmentTable,
     text::Text,
-    video::Rung,
+    video::{self, Rung},
 };
 use crate::{
     error::{Code, Error, Result},
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Counts up whenever the same source and settings would give another package: other bytes, other cuts.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What is done to one source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,7 @@ pub struct Plan {
     /// The audio renditions, in the order of their numbers; players begin with the first.
     pub audio: Vec<Audio>,
     /// The rungs of the ladder, in the order of their numbers; players begin with the first.
+    #[serde(with = "video::file")]
     pub video: Vec<Rung>,
     /// The embedded tracks of text, in the order of the file.
     pub text: Vec<Text>,

@@ -26,6 +26,23 @@ pub(super) struct Coded {
     pub(super) complete: bool,
 }
 
+/// The RFC 6381 name of a video codec by its decoder configuration, the body of an `avcC`, `hvcC` or `av1C` box; None for
+/// others, and where it is none.
+pub fn codecs(record: [u8; 4], config: &[u8]) -> Option<String> {
+    let coded = match &record {
+        b"avcC" => Coded::avc(config),
+        b"hvcC" => Coded::hevc(config),
+        b"av1C" => Coded::av1(config),
+        _ => None,
+    };
+    match coded?.codec {
+        Picture::H264 { codecs } | Picture::Hevc { codecs } | Picture::Av1 { codecs } => {
+            Some(codecs)
+        }
+        _ => None,
+    }
+}
+
 /// NAL units of HEVC that a decoder needs before the first picture: video, sequence and picture parameter set.
 const SETS: [u8; 3] = [32, 33, 34];
 
@@ -50,6 +67,15 @@ impl Coded {
         let size = Some((sps.width, sps.height));
         let complete = has_picture_set(config).unwrap_or(false);
         Some(Self { codec, fields: sps.fields, size, aspect: sps.aspect, complete })
+    }
+
+    /// H.264 by its sequence parameter set, a NAL unit, where all that decoders need stands between the pictures.
+    pub(super) fn set(unit: &[u8]) -> Option<Self> {
+        let [_, profile, compatible, level] = array(unit, 0)?;
+        let codec =
+            Picture::H264 { codecs: format!("avc1.{profile:02x}{compatible:02x}{level:02x}") };
+        let Sps { width, height, fields, aspect } = Sps::read(unit)?;
+        Some(Self { codec, fields, size: Some((width, height)), aspect, complete: true })
     }
 
     /// HEVC by its `hvcC`.
