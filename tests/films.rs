@@ -65,9 +65,12 @@ fn alone(track: &Track, n: usize, id: &str) -> Vec<usize> {
     seen.numbers
 }
 
-/// Copies films of one codec: what each is called, its encoder, its container, and what CODECS says of it by its level.
+/// What a film is called, its encoder, its container, and what CODECS says of it by its level.
+type Made<'a> = (&'static str, &'a str, &'a str, fn(u64) -> String);
+
+/// Copies films of one codec.
 #[track_caller]
-fn check_all(tag: &'static str, films: &[(&'static str, &str, &str, fn(u64) -> String)]) {
+fn check_all(tag: &'static str, films: &[Made<'_>]) {
     let upstream = Upstream::start();
     let setup = setup(&upstream).with("packager.copy", vec!["aac", "h264", "hevc", "av1"]);
     let broker = setup.with("packager.video.ladder", "90:100k").start();
@@ -81,7 +84,14 @@ fn check_all(tag: &'static str, films: &[(&'static str, &str, &str, fn(u64) -> S
 fn h264_is_copied_picture_by_picture() {
     let h264 = format!("{H264} -g 25 -bf 2");
     let codecs = |level| format!("avc1.4d40{level:02x}");
-    check_all("avc1", &[("mp4", &h264, "mp4", codecs), ("mkv", &h264, "matroska", codecs)]);
+    check_all(
+        "avc1",
+        &[
+            ("mp4", &h264, "mp4", codecs),
+            ("mkv", &h264, "matroska", codecs),
+            ("ts", &h264, "mpegts", codecs),
+        ],
+    );
 }
 
 #[test]
