@@ -84,14 +84,14 @@ fn check_all(tag: &'static str, films: &[Made<'_>]) {
 fn h264_is_copied_picture_by_picture() {
     let h264 = format!("{H264} -g 25 -bf 2");
     let codecs = |level| format!("avc1.4d40{level:02x}");
-    check_all(
-        "avc1",
-        &[
-            ("mp4", &h264, "mp4", codecs),
-            ("mkv", &h264, "matroska", codecs),
-            ("ts", &h264, "mpegts", codecs),
-        ],
-    );
+    let films: [Made<'_>; 4] = [
+        ("mp4", &h264, "mp4", codecs),
+        ("mkv", &h264, "matroska", codecs),
+        ("ts", &h264, "mpegts", codecs),
+        // Its clock begins anew after 3 s.
+        ("wound ts", &h264, "mpegts -output_ts_offset 95440", codecs),
+    ];
+    check_all("avc1", &films);
 }
 
 #[test]
@@ -168,7 +168,16 @@ fn pictures_that_may_not_be_copied_are_encoded() {
         let rest = format!("{encoder} -f matroska");
         Film { size: "320x180", rate: "25", seconds: 11.0, filters: "", rest: &rest }.bytes()
     };
+    let refreshed = format!("{H264} -x264-params intra-refresh=1:keyint=25");
+    let fields = format!("{H264} -g 25 -flags +ildct+ilme");
+    let ts = |encoder: &str| film(encoder, "mpegts");
+    let mut lossy = ts(&format!("{H264} -g 25"));
+    drop(lossy.drain(188 * 200..188 * 201));
     let cases = [
+        ("refreshed", &all, ts(&refreshed)),
+        ("fields", &all, ts(&fields)),
+        ("lossy", &all, lossy),
+        ("mpeg-2", &all, ts("-c:v mpeg2video -g 25 -b:v 2M")),
         ("off", &broker, short(&closed)),
         ("av1 off", &broker, short(AV1)),
         ("open", &all, short(&open)),

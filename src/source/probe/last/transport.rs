@@ -241,16 +241,16 @@ fn video(section: &[u8]) -> Option<u16> {
 
 /// When the picture in a PES packet is shown, and what of it is there.
 fn pes(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let (&[0, 0, 1, 0xe0..=0xef, _, _, flags, told, length], rest) = bytes.split_first_chunk()?
+    let (&[0, 0, 1, 0xe0..=0xef, _, _, flags, times, length], rest) = bytes.split_first_chunk()?
     else {
         return None;
     };
-    if flags & 0xf0 != 0x80 || told & 0x80 == 0 {
+    if flags & 0xf0 != 0x80 || times & 0x80 == 0 {
         return None;
     }
-    let [a, b, c, d, e] = *rest.first_chunk()?;
-    let [a, b, c, d, e] = [a, b, c, d, e].map(u64::from);
-    let time = (a >> 1 & 7) << 30 | b << 22 | (c >> 1) << 15 | d << 7 | e >> 1;
+    // Three, 15 and 15 bits, each with a bit behind them.
+    let told = rest.first_chunk::<5>()?.iter().fold(0, |told, &byte| told << 8 | u64::from(byte));
+    let time = (told >> 33 & 7) << 30 | (told >> 17 & 0x7fff) << 15 | told >> 1 & 0x7fff;
     Some((time, rest.get(usize::from(length)..)?))
 }
 
