@@ -31,8 +31,10 @@ pub struct Copied {
     pub codecs: String,
     /// Ticks a second of its own times.
     pub timescale: u32,
-    /// When each segment begins by the track's own times, and the end of the last one.
+    /// When each segment begins by the times of the source, and the end of the last one.
     pub times: Vec<u64>,
+    /// Ticks by which that is later than ffmpeg has it.
+    pub shift: u64,
     /// Payload bytes of each segment, or more.
     pub bytes: Vec<u64>,
     /// Ticks by which frames are decoded before they are shown.
@@ -45,8 +47,9 @@ impl Copied {
         let video = media.video.as_ref()?;
         let codecs = codecs(video, choices)?;
         let cuts = video.cuts.as_ref().filter(|cuts| cuts.timescale > 0)?;
-        let has_index = matches!(media.container, Container::Mp4 | Container::Matroska);
-        if !has_index || !video.plain || video.interlaced {
+        let can_enter =
+            matches!(media.container, Container::Mp4 | Container::Matroska | Container::MpegTs);
+        if !can_enter || !video.plain || video.interlaced {
             return None;
         }
         let timescale = u64::from(cuts.timescale);
@@ -56,7 +59,9 @@ impl Copied {
         if cuts.times.windows(2).any(is_far) {
             return None;
         }
-        let delay = video.delay * timescale / 1000;
+        let delay = video.delay.checked_mul(timescale)? / 1000;
+        // There, ffmpeg counts from the first of the tracks that it is asked for.
+        let shift = if media.container == Container::MpegTs { delay } else { 0 };
         let chosen = choose(&cuts.times, timescale, choices.segment);
         let time = |&at: &usize| cuts.times.get(at).map(|time| time + delay);
         let times: Vec<u64> = chosen.iter().map(time).collect::<Option<_>>()?;
@@ -69,11 +74,11 @@ impl Copied {
         // Where frames last differently long, their order alone does not tell how late the latest is.
         let reorder = if video.constant { cuts.reorder } else { 2 * cuts.reorder };
         let reorder = u32::try_from(reorder).ok()?;
-        Some((Self { codecs, timescale: cuts.timescale, times, bytes, reorder }, table))
+        Some((Self { codecs, timescale: cuts.timescale, times, shift, bytes, reorder }, table))
     }
 }
 
-/// CODECS of what the choices let be copied and players know: of H.264, 8 bits and 4:2:0 (Baseline, Main, High).
+/// CODECS of what the choices let be copied and players know.
 fn codecs(video: &Video, choices: &Choices) -> Option<String> {
     let may = |codec| choices.copy.contains(&codec);
     let codecs = match &video.codec {
@@ -82,9 +87,18 @@ fn codecs(video: &Video, choices: &Choices) -> Option<String> {
         Picture::Av1 { codecs } if may(config::Copied::Av1) => codecs,
         _ => return None,
     };
-    let profile = codecs.strip_prefix("avc1.").and_then(|rest| rest.get(..2));
-    let is_known = profile.is_none_or(|profile| ["42", "4d", "4D", "64"].contains(&profile));
-    is_known.then(|| codecs.clone())
+    is_known(codecs).then(|| codecs.clone())
+}
+
+/// Whether it is a profile of 4:2:0 that players know: of 8 bits in H.264 (Baseline, Main, High), of up to 10 in HEVC (Main,
+/// Main 10) and AV1 (Main).
+fn is_known(codecs: &str) -> bool {
+    let mut parts = codecs.split('.');
+    match (parts.next(), parts.next()) {
+        (Some("avc1"), Some(profile)) => matches!(profile.get(..2), Some("42" | "4d" | "64")),
+        (Some("hvc1"), Some("1" | "2")) | (Some("av01"), Some("0")) => true,
+        _ => false,
+    }
 }
 
 /// Which keyframes segments begin with, by their place, and the end: so that segments come as close to 1, 2, 4 s and then
@@ -144,6 +158,21 @@ mod tests {
         assert_eq!(choose(&[0, 40], 1000, Duration::from_secs(5)), [0, 1]);
         let short = [0, 4_000, 8_000, 8_900];
         assert_eq!(choose(&short, 1000, Duration::from_secs(4)), [0, 1, 3], "folded in");
+    }
+
+    #[test]
+    fn profiles_that_players_know_are_copied() {
+        for codecs in
+            ["avc1.42c01e", "avc1.4d401f", "avc1.640028", "hvc1.1.6.L93.90", "hvc1.2.4.H150"]
+        {
+            assert!(is_known(codecs), "{codecs}");
+        }
+        assert!(is_known("av01.0.04M.10"));
+        for codecs in
+            ["avc1.6e0028", "avc1.", "hvc1.4.10.L93", "hvc1.A1.6.L93", "av01.1.04M.08", ""]
+        {
+            assert!(!is_known(codecs), "{codecs}");
+        }
     }
 
     #[test]

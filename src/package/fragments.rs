@@ -174,7 +174,7 @@ fn split(header: [u8; 8]) -> (u32, [u8; 4]) {
 }
 
 /// The bodies of the boxes that lie one after the other in `bytes`, with their types; an error ends it.
-fn boxes(mut bytes: &[u8]) -> impl Iterator<Item = Result<([u8; 4], &[u8]), Corrupt>> {
+pub(super) fn boxes(mut bytes: &[u8]) -> impl Iterator<Item = Result<([u8; 4], &[u8]), Corrupt>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
             return None;

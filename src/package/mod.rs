@@ -3,8 +3,8 @@
 //! [`packager`] holds the packages. In the order of their life: [`choices`] and the probe make a [`plan`] of [`audio`], [`video`] (by a [`ladder`], or as a
 //! [`copy`]) and [`text`], [`table`] says where it is cut. [`workers`] decide which [`head`] runs next, [`control`] how far it is, [`pace`] how far it
 //! may go; [`feed`] and [`encoder`] are what its ffmpeg gets and is told. The [`muxer`] makes segments of what that says: of [`adts`] frames, of
-//! [`fragments`] by the [`cutter`] or the [`copier`], into [`fmp4`], [`packed`] or [`ts`]. The [`store`] keeps them, [`restore`] finds them again,
-//! [`eviction`] lets go of what is wanted last.
+//! [`fragments`] on a [`reel`] by the [`cutter`] or the [`copier`], into [`fmp4`], [`packed`] or [`ts`]; what is copied out of an MP4 goes through the
+//! [`demuxer`]. The [`store`] keeps them, [`restore`] finds them again, [`eviction`] lets go of what is wanted last.
 //! [`playlist`], [`menu`], [`captions`] and [`subtitles`] are rendered when they are asked for, and so are the [`extras`]: [`peaks`] and the pictures of
 //! the [`storyboard`]. [`file`] is the grammar of their names.
 
@@ -37,6 +37,7 @@ pub mod packed;
 mod peaks;
 pub mod plan;
 pub mod playlist;
+mod reel;
 mod rendition;
 mod restore;
 mod slots;

@@ -10,7 +10,7 @@ use super::{
     storyboard::Storyboard,
     table::SegmentTable,
     text::Text,
-    video::Rung,
+    video::{self, Rung},
 };
 use crate::{
     error::{Code, Error, Result},
@@ -28,6 +28,7 @@ pub struct Plan {
     /// The audio renditions, in the order of their numbers; players begin with the first.
     pub audio: Vec<Audio>,
     /// The rungs of the ladder, in the order of their numbers; players begin with the first.
+    #[serde(with = "video::file")]
     pub video: Vec<Rung>,
     /// The embedded tracks of text, in the order of the file.
     pub text: Vec<Text>,

@@ -4,9 +4,9 @@
 //! exact by construction and renditions can be cut at the same instants. RFC 8216 section 4.3.3.1 wants each EXTINF,
 //! rounded, at or below the target duration.
 
-use std::{ops::Range, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::source::probe::media::FrameRate;
 
@@ -19,12 +19,17 @@ const FIRST: [f64; 3] = [1.0, 2.0, 4.0];
 /// A last piece shorter than this many seconds is folded into the segment before it.
 pub const FOLD: f64 = 1.0;
 
-/// The cuts of one rendition. At least one segment, each at least one tick long.
+/// The cuts of one rendition. At least one segment, each at least one tick long. Clones share them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct SegmentTable {
     timescale: u32,
-    bounds: Vec<u64>,
+    #[serde(serialize_with = "sequence")]
+    bounds: Arc<[u64]>,
+}
+
+fn sequence<S: Serializer>(bounds: &Arc<[u64]>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(bounds.iter())
 }
 
 /// A table as it stands in a file.
@@ -43,7 +48,7 @@ impl TryFrom<Unchecked> for SegmentTable {
         if timescale == 0 || bounds.first() != Some(&0) || !grows {
             return Err("the bounds of a segment table grow from 0, and its timescale is not 0");
         }
-        Ok(Self { timescale, bounds })
+        Ok(Self { timescale, bounds: bounds.into() })
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! To have at hand: RFC 8216 section 4.3.4.2 (the attributes of a variant stream).
 
+pub mod file;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -56,7 +58,8 @@ pub struct Rung {
     pub rate: FrameRate,
     /// Bits a second on average, as the encoder is asked for.
     pub bitrate: u32,
-    /// The cuts, in ticks of the numerator of `rate`; the same for all rungs of a source.
+    /// The cuts, in ticks of the numerator of the ladder's rate; the same for all rungs of a source, written once.
+    #[serde(skip, default = "file::none")]
     pub table: SegmentTable,
     /// Where its samples are taken as they are: then nothing of the above is done to them.
     pub copied: Option<Copied>,
@@ -181,14 +184,6 @@ impl Rung {
             bytes += size(ticks, usual);
         }
         (peak, per_second(bytes, all).min(peak))
-    }
-
-    /// Bytes that it will take on disk, by the bit rate.
-    pub fn estimate(&self) -> u64 {
-        let (_, average) = self.bandwidth();
-        (self.table.length() * average as f64 / 8.0) as u64
-            + u64::from(self.table.len()) * 4096
-            + 4096
     }
 
     /// FRAME-RATE: frames a second with at most three decimals.

@@ -85,7 +85,7 @@ impl Sources {
 
     async fn decode(&self, spool: &Spool, container: probe::Container) -> Result<Media> {
         let (path, limit) = (spool.path(), self.patience);
-        probe::last::decode(&self.ffmpeg, &path, container, limit)
+        probe::last::decode(&self.ffmpeg, &path, container, self.copied, limit)
             .await
             .map_err(|found| unsupported(spool, &found))
     }

@@ -54,6 +54,8 @@ pub struct Sources {
     pub(super) check_captions: CheckCaptions,
     revalidate: Duration,
     pub(super) patience: Duration,
+    /// Whether H.264 is handed on as it is where it can be.
+    pub(super) copied: bool,
     /// Fetches under way, of sources and captions together.
     pub(super) fetches: Arc<Semaphore>,
     /// By the hash of their addresses; files of the library by that of their versions.
@@ -87,6 +89,7 @@ impl Sources {
             check_captions,
             revalidate: settings.cache.revalidate,
             patience: settings.upstream.wait,
+            copied: settings.packager.copy.contains(&config::Copied::H264),
             fetches: Arc::new(Semaphore::new(settings.upstream.fetches)),
             known: moka::sync::Cache::builder().max_capacity(KNOWN).weigher(weigh).build(),
             failed: moka::sync::Cache::builder()

@@ -16,6 +16,7 @@ use crate::{
     package::{
         choices::Choices,
         encoder::{Input, video::Order},
+        fmp4::video,
     },
     source::probe::{
         Container,
@@ -438,7 +439,7 @@ fn a_segment_comes_before_the_next_keyframe() {
     // The 30th frame's last byte made it.
     let taken = stream.len() - bytes.len();
     let fragments = stream[..taken].windows(4).filter(|kind| kind == b"moof").count();
-    assert_eq!((fragments, cutter.fragments.rest()), (30, 0));
+    assert_eq!((fragments, cutter.reel.fragments.rest()), (30, 0));
 }
 
 #[test]

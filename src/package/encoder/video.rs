@@ -95,7 +95,12 @@ impl Order<'_> {
         if self.seeks() {
             let hertz = f64::from(rung.rate.numerator) / f64::from(rung.duration());
             let time = copied.times.get(self.segment as usize).copied().unwrap_or_default();
-            let at = time as f64 / f64::from(copied.timescale) - 0.5 / hertz;
+            // Without an index, ffmpeg lands somewhere.
+            let lead = match rung.container {
+                Container::Mp4 | Container::Matroska => 0.5 / hertz,
+                _ => LONG_LEAD,
+            };
+            let at = time as f64 / f64::from(copied.timescale) - lead;
             args.pair("-ss", format!("{:.6}", at.max(0.0)));
         }
         args.words("-copyts -start_at_zero");

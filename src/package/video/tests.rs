@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::*;
 use crate::source::probe::media::Picture;
 
@@ -26,7 +28,7 @@ fn all_rungs_are_cut_at_the_same_instants() {
     assert_eq!(rungs.len(), 5);
     assert!(rungs.iter().all(|rung| rung.table == rungs[0].table));
     assert_eq!(rungs[0].table.timescale(), 30_000);
-    assert!(rungs.is_sorted_by(|a, b| a.pixels() < b.pixels() && a.estimate() < b.estimate()));
+    assert!(rungs.is_sorted_by(|a, b| a.pixels() < b.pixels() && a.bandwidth() < b.bandwidth()));
 }
 
 #[test]
@@ -69,8 +71,17 @@ fn without_video_there_are_no_rungs() {
 }
 
 #[test]
-fn a_rung_survives_its_own_file() {
-    let rungs = Rung::all(&media((24_000, 1001), 7_000, 40), &Choices::default());
-    let read: Vec<Rung> = serde_json::from_str(&serde_json::to_string(&rungs).unwrap()).unwrap();
-    assert_eq!(read, rungs);
+fn rungs_survive_their_own_file_and_say_their_cuts_once() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Ladder(#[serde(with = "file")] Vec<Rung>);
+    for media in [media((24_000, 1001), 7_000, 40), Media { video: None, ..media((25, 1), 1, 0) }] {
+        let ladder = Ladder(Rung::all(&media, &Choices::default()));
+        let text = serde_json::to_string(&ladder).unwrap();
+        assert_eq!(serde_json::from_str::<Ladder>(&text).unwrap(), ladder);
+        assert!(text.matches("bounds").count() <= 1, "{text}");
+    }
+    let bare =
+        serde_json::to_string(&Rung::all(&media((25, 1), 1, 0), &Choices::default())).unwrap();
+    let bare = format!(r#"{{"cuts":null,"rungs":{bare}}}"#);
+    assert!(serde_json::from_str::<Ladder>(&bare).is_err());
 }

@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 pub use input::Input;
 pub use media::Media;
 pub use mp4::index::{Cursor, Index, Place};
+pub use picture::codecs;
 
 /// Enough of the head of a file to know its container.
 const MAGIC: usize = 512;

@@ -22,12 +22,34 @@ pub(super) struct Coded {
     pub(super) size: Option<(u32, u32)>,
     /// Width and height of a pixel.
     pub(super) aspect: Option<(u32, u32)>,
+    /// Whether the configuration is all that a decoder needs before the first picture.
+    pub(super) complete: bool,
 }
+
+/// The RFC 6381 name of a video codec by its decoder configuration, the body of an `avcC`, `hvcC` or `av1C` box; None for
+/// others, and where it is none.
+pub fn codecs(record: [u8; 4], config: &[u8]) -> Option<String> {
+    let coded = match &record {
+        b"avcC" => Coded::avc(config),
+        b"hvcC" => Coded::hevc(config),
+        b"av1C" => Coded::av1(config),
+        _ => None,
+    };
+    match coded?.codec {
+        Picture::H264 { codecs } | Picture::Hevc { codecs } | Picture::Av1 { codecs } => {
+            Some(codecs)
+        }
+        _ => None,
+    }
+}
+
+/// NAL units of HEVC that a decoder needs before the first picture: video, sequence and picture parameter set.
+const SETS: [u8; 3] = [32, 33, 34];
 
 impl Coded {
     /// A codec of which nothing else is known.
     pub(super) fn plain(codec: Picture) -> Self {
-        Self { codec, fields: false, size: None, aspect: None }
+        Self { codec, fields: false, size: None, aspect: None, complete: false }
     }
 
     /// H.264 by its `avcC`.
@@ -43,7 +65,17 @@ impl Coded {
             return Some(Self::plain(codec));
         };
         let size = Some((sps.width, sps.height));
-        Some(Self { codec, fields: sps.fields, size, aspect: sps.aspect })
+        let complete = has_picture_set(config).unwrap_or(false);
+        Some(Self { codec, fields: sps.fields, size, aspect: sps.aspect, complete })
+    }
+
+    /// H.264 by its sequence parameter set, a NAL unit, where all that decoders need stands between the pictures.
+    pub(super) fn set(unit: &[u8]) -> Option<Self> {
+        let [_, profile, compatible, level] = array(unit, 0)?;
+        let codec =
+            Picture::H264 { codecs: format!("avc1.{profile:02x}{compatible:02x}{level:02x}") };
+        let Sps { width, height, fields, aspect } = Sps::read(unit)?;
+        Some(Self { codec, fields, size: Some((width, height)), aspect, complete: true })
     }
 
     /// HEVC by its `hvcC`.
@@ -59,8 +91,11 @@ impl Coded {
         for byte in constraints.iter().take(used) {
             let _ = write!(codecs, ".{byte:X}");
         }
-        let sources = constraints.first()? >> 6;
-        Some(Self { fields: sources == 1, ..Self::plain(Picture::Hevc { codecs }) })
+        // Interlaced, or each picture says for itself.
+        let fields = constraints.first()? & 0x40 != 0;
+        let found = sets(config).unwrap_or_default();
+        let complete = SETS.iter().all(|set| found.contains(set));
+        Some(Self { fields, complete, ..Self::plain(Picture::Hevc { codecs }) })
     }
 
     /// AV1 by its `av1C`.
@@ -75,8 +110,36 @@ impl Coded {
             _ => 8,
         };
         let codecs = format!("av01.{}.{:02}{tier}.{depth:02}", level >> 5, level & 0x1f);
-        Some(Self::plain(Picture::Av1 { codecs }))
+        // The sequence header stands before every keyframe.
+        Some(Self { complete: true, ..Self::plain(Picture::Av1 { codecs }) })
     }
+}
+
+/// Whether a picture parameter set follows the sequence parameter sets of an `avcC`.
+fn has_picture_set(config: &[u8]) -> Option<bool> {
+    let mut at = 6;
+    for _ in 0..config.get(5)? & 0x1f {
+        at += 2 + usize::from(be16(config, at)?);
+    }
+    let (count, size) = (*config.get(at)?, be16(config, at + 1)?);
+    Some(count > 0 && size > 0)
+}
+
+/// The types of the NAL units in an `hvcC`.
+fn sets(config: &[u8]) -> Option<Vec<u8>> {
+    let (mut at, mut found) = (23, Vec::new());
+    for _ in 0..*config.get(22)? {
+        let kind = config.get(at)? & 0x3f;
+        let units = be16(config, at + 1)?;
+        at += 3;
+        for _ in 0..units {
+            let size = usize::from(be16(config, at)?);
+            config.get(at + 2..at + 2 + size)?;
+            at += 2 + size;
+            found.push(kind);
+        }
+    }
+    Some(found)
 }
 
 /// Coded pictures on their way to a screen.
@@ -115,6 +178,8 @@ impl Geometry {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -124,11 +189,44 @@ mod tests {
         assert_eq!(Coded::hevc(&hevc).map(|c| c.codec), Some(Picture::Hevc { codecs }));
         let codecs = "av01.0.04M.08".to_owned();
         assert_eq!(Coded::av1(&[0x81, 4, 0x0c, 0]).map(|c| c.codec), Some(Picture::Av1 { codecs }));
+        let codecs = "av01.0.31H.10".to_owned();
+        assert_eq!(Coded::av1(&[0x81, 31, 0xcc]).map(|c| c.codec), Some(Picture::Av1 { codecs }));
         let bare = Coded::avc(&[1, 0x64, 0, 0x1f, 0xff, 0xe0, 0]).unwrap();
         assert_eq!(bare, Coded::plain(Picture::H264 { codecs: "avc1.64001f".to_owned() }));
         assert_eq!(Coded::avc(&[]), None);
         assert_eq!(Coded::hevc(&hevc[..12]), None);
         assert_eq!(Coded::av1(&[1, 4, 0x0c]), None);
+    }
+
+    #[test]
+    fn all_parameter_sets_have_to_be_there() {
+        let mut hevc = [1, 0x01, 0x60, 0, 0, 0, 0x90, 0, 0, 0, 0, 0, 93].to_vec();
+        hevc.extend([0; 9]);
+        hevc.extend(b"\x03\xa0\0\x01\0\x02vv\x21\0\x01\0\x01s\x22\0\x02\0\x01p\0\x01q");
+        let complete = |config: &[u8]| Coded::hevc(config).is_some_and(|coded| coded.complete);
+        assert!(complete(&hevc));
+        for length in 0..hevc.len() {
+            assert!(!complete(&hevc[..length]), "{length}");
+        }
+        hevc[23] = 0x27;
+        assert!(!complete(&hevc), "no video parameter set");
+
+        let avc = b"\x01\x64\0\x1f\xff\xe1\0\x02gg\x01\0\x01p";
+        assert_eq!(has_picture_set(avc), Some(true));
+        assert_eq!(has_picture_set(&avc[..avc.len() - 4]), None);
+        assert_eq!(has_picture_set(b"\x01\x64\0\x1f\xff\xe1\0\x02gg\0\0\0"), Some(false));
+    }
+
+    proptest! {
+        #[test]
+        fn noise_is_survived(config in prop::collection::vec(any::<u8>(), 0..60), sets in any::<u8>()) {
+            let mut config = config;
+            if let [1, _, _, _, _, count, ..] = config.as_mut_slice() {
+                *count = sets;
+            }
+            let _ = (Coded::avc(&config), Coded::hevc(&config), Coded::av1(&config));
+            let _ = (has_picture_set(&config), super::sets(&config));
+        }
     }
 
     #[test]

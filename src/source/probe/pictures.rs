@@ -8,6 +8,10 @@ use super::{
 /// Frames whose times are kept: 18 hours at 60 a second.
 const MOST: usize = 4_000_000;
 
+/// Keyframes that lie between two others which are no further apart than a second divided by this are not told: a cut has
+/// one so much later at most. Two hours of nothing but keyframes are 15,000 of them then, not 180,000 or more.
+const CLOSE: u32 = 2;
+
 /// Rates that are meant where one comes close.
 const RATES: [(u32, u32); 11] = [
     (24_000, 1_001),
@@ -165,10 +169,28 @@ impl Pictures {
         if self.broken || self.cuts.is_empty() {
             return None;
         }
-        let times = self.cuts.iter().map(|(time, _)| time.abs_diff(self.first));
+        let cuts = self.thinned(timescale / CLOSE);
+        let times = cuts.iter().map(|(time, _)| time.abs_diff(self.first));
         let times = times.chain([length]).collect();
-        let bytes = self.cuts.iter().map(|(_, bytes)| *bytes).collect();
+        let bytes = cuts.iter().map(|(_, bytes)| *bytes).collect();
         Some(Cuts { timescale, times, bytes, reorder })
+    }
+
+    /// The keyframes without those between two others that are no further apart than `close` ticks.
+    fn thinned(&self, close: u32) -> Vec<(i64, u64)> {
+        let mut kept: Vec<(i64, u64)> = Vec::new();
+        for (n, &(time, bytes)) in self.cuts.iter().enumerate() {
+            let next = self.cuts.get(n + 1).map(|(next, _)| *next);
+            match (kept.last_mut(), next) {
+                (Some((before, held)), Some(next))
+                    if next.abs_diff(*before) <= u64::from(close) =>
+                {
+                    *held = held.saturating_add(bytes);
+                }
+                _ => kept.push((time, bytes)),
+            }
+        }
+        kept
     }
 }
 
@@ -188,7 +210,7 @@ impl Video {
             length,
             delay: 0,
             bitrate,
-            cuts: cuts.filter(|_| coded.codec.is_copied()),
+            cuts: cuts.filter(|_| coded.complete && coded.codec.is_copied()),
             codec: coded.codec,
         }
     }
@@ -291,6 +313,22 @@ mod tests {
         for broken in ["0 1! 2", "2! 0 1 3! 4", ""] {
             assert_eq!(cuts(broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn keyframes_that_no_cut_needs_are_left_out() {
+        // Half a second is 12 ticks.
+        let all: Vec<_> = (0..50).map(|n| format!("{n}!")).collect();
+        assert_eq!(
+            cuts(&all.join(" ")),
+            Some((vec![0, 12, 24, 36, 48, 49, 50], vec![120, 120, 120, 120, 10, 10]))
+        );
+        let changes = "0! 1 2! 20! 21 22! 23! 40! 41";
+        assert_eq!(
+            cuts(changes),
+            Some((vec![0, 2, 20, 23, 40, 42], vec![20, 10, 30, 10, 20])),
+            "a cut at 3 or 24 has the keyframe that it had"
+        );
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn last_resort(path: &Path, container: Container) -> Result<Media, String> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let ffmpeg = Ffmpeg::find("ffmpeg", 4 << 30).await.map_err(|error| error.to_string())?;
-        last::decode(&ffmpeg, path, container, Duration::from_mins(10)).await
+        last::decode(&ffmpeg, path, container, true, Duration::from_mins(10)).await
     })
 }
 

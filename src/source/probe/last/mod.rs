@@ -5,15 +5,23 @@
 
 mod packets;
 mod streams;
+mod transport;
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     time::timeout,
 };
 
-use self::{packets::Packets, streams::Streams};
+use self::{
+    packets::{Known, Packets},
+    streams::Streams,
+};
 use super::{Container, Media};
 use crate::ffmpeg::Ffmpeg;
 
@@ -24,11 +32,13 @@ const ANSWER: u64 = 1024 * 1024;
 const LINE: u64 = 4_096;
 
 /// What a finished file holds, its audio counted by decoding all of it, within `limit` of wall time for each of three
-/// processes; else a sentence fragment that says what was found.
+/// processes; else a sentence fragment that says what was found. H.264 that is to be `copied` is looked at picture by picture,
+/// where nothing else speaks against that.
 pub async fn decode(
     ffmpeg: &Ffmpeg,
     path: &Path,
     container: Container,
+    copied: bool,
     limit: Duration,
 ) -> Result<Media, String> {
     let path = std::path::absolute(path).map_err(|error| failed(&error))?;
@@ -38,7 +48,18 @@ pub async fn decode(
     let found = timeout(limit, file.ask()).await.map_err(|_| "too slow to read".to_owned())??;
     let mut packets = None;
     if let Some((index, step)) = found.pictures() {
-        let scanned = timeout(limit, file.scan(index, step)).await;
+        let known = match container {
+            Container::MpegTs if copied && found.may_be_copied() => {
+                file.walk(Instant::now() + limit).await
+            }
+            Container::Mp4 | Container::Matroska => {
+                let found = timeout(limit, file.configuration(index)).await;
+                found.map_err(|_| "too slow to read".to_owned())?
+            }
+            _ => None,
+        };
+        let begun = Packets::new(step, known.unwrap_or(Known::Nothing));
+        let scanned = timeout(limit, file.scan(index, begun)).await;
         let scanned = scanned.map_err(|_| "too slow to read".to_owned())?;
         packets = Some(scanned.map_err(|error| failed(&error))?);
     }
@@ -63,26 +84,45 @@ struct File<'a> {
 impl File<'_> {
     /// Asks ffprobe for its streams.
     async fn ask(&self) -> Result<Streams, String> {
-        let mut args = self.source();
-        args.extend(["-of".to_owned(), "json".to_owned()]);
-        args.extend(["-show_entries".to_owned(), streams::ENTRIES.to_owned()]);
-        let spawned = self.ffmpeg.spawn_probe(args, self.cpu).await;
-        let mut process = spawned.map_err(|error| failed(&error))?;
-        let mut text = String::new();
-        let output = process.stdout.take().ok_or_else(|| "unreadable".to_owned())?;
-        output.take(ANSWER).read_to_string(&mut text).await.map_err(|error| failed(&error))?;
-        process.end().await.map_err(|error| failed(&error))?;
+        let text = self.told(&format!("-show_entries {}", streams::ENTRIES)).await;
+        let text = text.map_err(|error| failed(&error))?;
         Streams::read(&text).ok_or_else(|| "a file that ffmpeg cannot read".to_owned())
     }
 
-    /// All packets of video stream `index` as ffprobe reads them, with times of `step` ticks each.
-    async fn scan(&self, index: u32, step: u32) -> io::Result<Packets> {
+    /// Asks for the decoder configuration of video stream `index`, if it has one.
+    async fn configuration(&self, index: u32) -> Option<Known> {
+        let options =
+            format!("-select_streams v:{index} -show_data -show_entries stream=extradata");
+        let text = self.told(&options).await.ok()?;
+        Some(Known::Configuration(Streams::read(&text)?.configuration()))
+    }
+
+    /// What ffprobe answers, in JSON.
+    async fn told(&self, options: &str) -> io::Result<String> {
+        let mut args = self.source();
+        args.extend(format!("-of json {options}").split(' ').map(str::to_owned));
+        let mut process = self.ffmpeg.spawn_probe(args, self.cpu).await?;
+        let mut text = String::new();
+        let output = process.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
+        output.take(ANSWER).read_to_string(&mut text).await?;
+        process.end().await?;
+        Ok(text)
+    }
+
+    /// What its pictures are, if they are as they should be.
+    async fn walk(&self, deadline: Instant) -> Option<Known> {
+        let path = self.path.to_owned();
+        let walk = move || transport::walk(&std::fs::File::open(path)?, deadline);
+        tokio::task::spawn_blocking(walk).await.ok()?.ok()?.map(Known::Walk)
+    }
+
+    /// All packets of video stream `index` as ffprobe reads them.
+    async fn scan(&self, index: u32, mut packets: Packets) -> io::Result<Packets> {
         let mut args = self.source();
         let select =
             format!("-select_streams v:{index} -of csv=p=0 -show_entries packet=pts,size,flags");
         args.extend(select.split(' ').map(str::to_owned));
         let process = self.ffmpeg.spawn_probe(args, self.cpu).await?;
-        let mut packets = Packets::new(step);
         lines(process, |line| packets.push(line)).await?;
         Ok(packets)
     }

@@ -12,7 +12,7 @@ use super::{
         picture::{Coded, Geometry},
         pictures::Told,
     },
-    packets::Packets,
+    packets::{Known, Packets},
 };
 
 /// What it is asked for.
@@ -43,6 +43,7 @@ struct Stream {
     avg_frame_rate: String,
     time_base: String,
     start_time: String,
+    extradata: String,
     sample_rate: String,
     channels: u16,
     disposition: HashMap<String, u8>,
@@ -86,6 +87,17 @@ impl Streams {
     pub(super) fn pictures(&self) -> Option<(u32, u32)> {
         let step = |stream: &Stream| fraction(&stream.time_base, '/').map_or(1, |(step, _)| step);
         self.video().map(|(index, stream)| (index, step(stream)))
+    }
+
+    /// Whether its only video may be such as can be copied, as far as ffprobe tells.
+    pub(super) fn may_be_copied(&self) -> bool {
+        let alone = self.of("video").count() == 1;
+        self.video().is_some_and(|(_, stream)| alone && stream.may_be_copied())
+    }
+
+    /// The decoder configuration of the first stream.
+    pub(super) fn configuration(&self) -> Vec<u8> {
+        self.streams.first().map_or_else(Vec::new, |stream| dumped(&stream.extradata))
     }
 
     /// The numbers of the audio streams.
@@ -144,6 +156,13 @@ impl Stream {
             FrameRate::of_duration(scale(1_000_000_000, u64::from(seconds), u64::from(count)))
         });
         let (_, ticks) = fraction(&self.time_base, '/')?;
+        let coded = match (&packets.known, self.codec_name.as_str()) {
+            (Known::Walk(walk), _) if packets.agree(walk) => Coded::set(&walk.sequence),
+            (Known::Configuration(config), "h264") => Coded::avc(config),
+            (Known::Configuration(config), "hevc") => Coded::hevc(config),
+            (Known::Configuration(config), "av1") => Coded::av1(config),
+            _ => None,
+        };
         let Packets { pictures, timeless, bytes, count, .. } = packets;
         let told = (timeless == 0).then(|| pictures.told(ticks, nominal)).flatten();
         // Times that jump are no times: transport streams are joined end to end.
@@ -161,7 +180,18 @@ impl Stream {
         let aspect = fraction(&self.sample_aspect_ratio, ':');
         let size = (self.width, self.height);
         let geometry = Geometry { size, aspect, turned, quarter };
-        Some((Video::new(index, self.coded(), geometry, told), start))
+        let named = self.coded();
+        let fields = named.fields;
+        let coded = coded.unwrap_or(named);
+        let coded = Coded { fields: coded.fields || fields, ..coded };
+        Some((Video::new(index, coded, geometry, told), start))
+    }
+
+    fn may_be_copied(&self) -> bool {
+        let square = fraction(&self.sample_aspect_ratio, ':').is_none_or(|(x, y)| x == y);
+        let turned = self.side_data_list.iter().any(|data| data.rotation.is_some());
+        let progressive = !self.coded().fields && self.time_base == "1/90000";
+        self.codec_name == "h264" && square && !turned && progressive
     }
 
     fn is_known(&self) -> bool {
@@ -238,6 +268,18 @@ fn guess(rate: FrameRate, count: u64, bytes: u64) -> Option<Told> {
     (length > 0).then_some(told)
 }
 
+/// The bytes of ffprobe's dump, of which each line is an offset, 16 bytes in pairs, and the same as text.
+fn dumped(dump: &str) -> Vec<u8> {
+    let bytes = |line: &str| {
+        line.split_once(": ").map_or(Vec::new(), |(_, rest)| {
+            let digits = rest.chars().take(40).filter_map(|digit| digit.to_digit(16));
+            let digits: Vec<_> = digits.collect();
+            digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+        })
+    };
+    dump.lines().flat_map(bytes).collect()
+}
+
 /// Two numbers that are no 0, with a sign between them.
 fn fraction(text: &str, sign: char) -> Option<(u32, u32)> {
     let (numerator, denominator) = text.split_once(sign)?;
@@ -296,7 +338,7 @@ mod tests {
     use super::*;
 
     /// A film of two streams, whose video packets are these.
-    fn film(lines: &[&str]) -> Result<Media, String> {
+    fn film(lines: &[&str], known: Known) -> Result<Media, String> {
         let json = r#"{"programs": [{"streams": []}], "streams": [
             {"codec_type": "video", "codec_name": "png", "disposition": {"attached_pic": 1}},
             {"codec_type": "video", "codec_name": "h264", "profile": "High", "level": 31, "width": 720, "height": 576,
@@ -307,7 +349,7 @@ mod tests {
              "start_time": "1.500000", "tags": {"language": "ger", "title": " Ton "}}]}"#;
         let streams = Streams::read(json).unwrap();
         assert_eq!(streams.pictures(), Some((1, 1)));
-        let mut packets = Packets::new(1);
+        let mut packets = Packets::new(1, known);
         for line in lines {
             packets.push(line);
         }
@@ -316,8 +358,11 @@ mod tests {
 
     #[test]
     fn what_ffprobe_says_is_understood() {
-        let media =
-            film(&["126000,900,K_", "133200,50,__", "129600,50,__", "136800,1000,K_"]).unwrap();
+        let media = film(
+            &["126000,900,K_", "133200,50,__", "129600,50,__", "136800,1000,K_"],
+            Known::Nothing,
+        )
+        .unwrap();
         let audio = &media.audio[0];
         assert_eq!((audio.delay, audio.samples, audio.splice), (4_800, 96_000, Splice::Decode));
         let label = (audio.label.language.as_deref(), audio.label.name.as_deref());
@@ -327,7 +372,14 @@ mod tests {
         assert_eq!(video.codec, Picture::H264 { codecs: "avc1.64001f".to_owned() });
         assert!(video.interlaced && video.constant && video.index == 1, "{video:?}");
         assert_eq!((video.length, video.delay, video.bitrate), (160, 0, 100_000));
-        assert_eq!(video.cuts.unwrap().times, [0, 10_800, 14_400]);
+        assert_eq!(video.cuts, None, "nobody has looked at its pictures");
+    }
+
+    #[test]
+    fn dumps_of_bytes_are_read() {
+        let dump = "\n00000000: 0164 001f ff63 6361 6620 6665 6420 6261  .d...ccaf fed ba\n00000010: 6401                                     d.\n";
+        assert_eq!(dumped(dump), b"\x01\x64\0\x1f\xffccaf fed bad\x01");
+        assert!(dumped("\n").is_empty());
     }
 
     #[test]
@@ -335,10 +387,10 @@ mod tests {
         let jump = ["126000,900,K_", "129600,50,__", "8589934592,50,K_", "8589938192,1000,__"];
         let missing = ["N/A,900,K_", "129600,50,__", "133200,50,__", "136800,1000,K_"];
         for lines in [jump, missing] {
-            let video = film(&lines).unwrap().video.unwrap();
+            let video = film(&lines, Known::Nothing).unwrap().video.unwrap();
             assert_eq!((video.length, video.constant, video.cuts), (160, false, None));
         }
-        assert_eq!(film(&[]).map(|media| media.video), Ok(None));
+        assert_eq!(film(&[], Known::Nothing).map(|media| media.video), Ok(None));
     }
 
     #[test]

@@ -167,7 +167,12 @@ impl Entry<'_> {
         let other = |name: &str| Some(Coded::plain(Picture::Other(name.to_owned())));
         let coded = match &self.kind {
             b"avc1" | b"avc3" => Coded::avc(self.child(*b"avcC")?),
-            b"hvc1" | b"hev1" | b"dvh1" | b"dvhe" => Coded::hevc(self.child(*b"hvcC")?),
+            b"hvc1" | b"hev1" => Coded::hevc(self.child(*b"hvcC")?),
+            // Dolby Vision: without what `dvcC` says, colours may be wrong.
+            b"dvh1" | b"dvhe" => {
+                let coded = Coded::hevc(self.child(*b"hvcC")?)?;
+                Some(Coded { complete: false, ..coded })
+            }
             b"av01" => Coded::av1(self.child(*b"av1C")?),
             b"vp08" => Some(Coded::plain(Picture::Vp8)),
             b"vp09" => Some(Coded::plain(Picture::Vp9)),
