@@ -63,8 +63,7 @@ fn a_source_that_still_arrives_is_played() {
         assert!(!upstream.requests_for("/audio/slow")[0].over, "{format:?}");
 
         let last = playlist.segments.len() - 1;
-        let encoded =
-            || metric(&broker, r#"hls_broker_segment_lookups_total{outcome="encoded"}"#);
+        let encoded = || metric(&broker, r#"hls_broker_segment_lookups_total{outcome="encoded"}"#);
         let before = encoded();
         thread::scope(|scope| {
             let far = scope.spawn(|| get(last));

@@ -6,7 +6,10 @@ use super::{
     adts::Corrupt,
     copy::Copied,
     cutter::OUT_OF_STEP,
-    fmp4::video::{self, Sample, Samples, Track},
+    fmp4::{
+        samples::{Sample, Samples},
+        video::{self, Track},
+    },
     fragments::{self, Fragments},
     video::Rung,
 };

@@ -8,7 +8,10 @@ use bytes::Bytes;
 use super::{
     adts::Corrupt,
     avc,
-    fmp4::video::{self, Sample, Samples, Track},
+    fmp4::{
+        samples::{Sample, Samples},
+        video::{self, Track},
+    },
     fragments::{self, Fragments},
     video::Rung,
 };

@@ -88,7 +88,7 @@ impl<'a> Setting<'a> {
         let (n, distrusted) = (control.start, rendition.is_distrusted());
         let length = rendition.table().length();
         if let Some(audio) = package.plan.audio(rendition.track) {
-            let first = rendition.table().frames(n).map_or(0, |frames| frames.start);
+            let first = audio.packets(n).map_or(0, |packets| packets.start);
             let skip = match audio.coding {
                 Coding::Copy { .. } => first,
                 Coding::Encode { .. } => first.min(sound::PREROLL),

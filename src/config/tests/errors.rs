@@ -60,7 +60,10 @@ fn errors_name_key_value_and_what_is_allowed() {
         ("packager: {bitrate: 8k}", "packager.bitrate: 8k is out of range: from 16k to 512k"),
         ("packager: {segment: 61s}", "packager.segment: 1m1s is out of range: from 1s to 1m"),
         ("packager: {container: mkv}", r#"packager.container: "mkv" is not one of cmaf, aac, ts"#),
-        ("packager: {copy: [mp3]}", r#"packager.copy: "mp3" is not one of aac, h264, hevc, av1"#),
+        (
+            "packager: {copy: [mp3]}",
+            r#"packager.copy: "mp3" is not one of aac, h264, hevc, av1, opus, flac"#,
+        ),
         (
             "packager: {video: {ladder: [720p]}}",
             r#"packager.video.ladder: "720p" is not a height and a bit rate: write it like 720:2800k"#,
