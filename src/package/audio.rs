@@ -103,6 +103,11 @@ impl Audio {
         Some(Self { container, index, label, coding, codec, bitrate, frames, table })
     }
 
+    /// Whether its packets are taken as they are.
+    pub fn is_copied(&self) -> bool {
+        matches!(self.coding, Coding::Copy { .. })
+    }
+
     /// The packets that segment `n` covers, or None past the end.
     pub fn packets(&self, n: u32) -> Option<Range<u64>> {
         let packet = self.codec.packet();

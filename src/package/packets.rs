@@ -113,3 +113,102 @@ fn keep(samples: &mut Samples, packet: &[u8], duration: u64) -> Result<u64, Corr
     samples.push(packet, Sample { size: 0, duration: ticks, offset: 0, sync: true })?;
     Ok(duration)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Copied,
+        package::{choices::Choices, fmp4::video, plan::tests::media},
+        source::probe::{
+            Codec, Container,
+            media::{Form, Frames},
+        },
+    };
+
+    /// Four seconds of FLAC in 44 blocks, the last one of 2,112 samples, beside a picture that lasts to `end` (ms).
+    fn flac(end: u64) -> Audio {
+        let mut track = media(48_000, 2, 43 * 4_400 + 2_112).audio.remove(0);
+        track.codec = Codec::Flac;
+        track.frames = Some(Frames {
+            form: Form::Flac { bits: 16, block: 4_400 },
+            count: 44,
+            samples: 4_400,
+            priming: 0,
+            bytes: 44 * 100,
+            densest: 1_000,
+            largest: 100,
+        });
+        let choices = Choices { copy: vec![Copied::Flac], ..Choices::default() };
+        Audio::of(&track, Container::Flac, &choices, end).unwrap()
+    }
+
+    /// `blocks` of silence as ffmpeg would write them, in fragments of 7.
+    fn fragments(audio: &Audio, blocks: std::ops::Range<u64>) -> Vec<u8> {
+        let track = video::Track {
+            timescale: 48_000,
+            duration: 0,
+            width: 0,
+            height: 0,
+            delay: 0,
+            entry: &[0, 0, 0, 8, 0, 0, 0, 0],
+        };
+        let mut out = video::init(track).to_vec();
+        let blocks: Vec<_> = blocks.collect();
+        for run in blocks.chunks(7) {
+            let mut samples = Samples::default();
+            for block in run {
+                let own = if *block == 43 { 2_112 } else { 4_400 };
+                keep(&mut samples, &audio.codec.silence(block * 4_400, own), own).unwrap();
+            }
+            out.extend_from_slice(&fmp4::packets(1, 0, &samples));
+        }
+        out
+    }
+
+    fn segments(packets: &mut Packets<'_>) -> Vec<(u32, Bytes)> {
+        std::iter::from_fn(|| packets.segment().unwrap()).collect()
+    }
+
+    #[test]
+    fn every_head_makes_the_same() {
+        let audio = flac(0);
+        assert_eq!(audio.table.total(), 43 * 4_400 + 2_112);
+        let bytes = fragments(&audio, 0..44);
+        let mut first = Packets::new(&audio, 0, 0);
+        bytes.chunks(100).for_each(|chunk| first.push(chunk));
+        let all = segments(&mut first);
+        assert_eq!((all.len() as u32, first.end()), (audio.table.len(), 0));
+        for (n, whole) in &all {
+            assert!(audio.is_whole(*n, whole) && !audio.is_whole(n + 1, whole));
+            let skip = audio.packets(*n).unwrap().start;
+            let mut later = Packets::new(&audio, *n, skip);
+            later.push(&bytes);
+            assert_eq!(segments(&mut later), all[*n as usize..]);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_silence_on_the_same_grid() {
+        // The source is whole, and shorter than the picture; or it breaks off, which counts.
+        for (end, blocks, missing) in [(9_000, 44, 0), (0, 30, 14), (9_000, 1, 43)] {
+            let audio = flac(end);
+            let mut packets = Packets::new(&audio, 0, 0);
+            packets.push(&fragments(&audio, 0..blocks));
+            let mut all = segments(&mut packets);
+            assert!(packets.segment().unwrap().is_none());
+            assert_eq!(packets.end(), missing, "{end}");
+            all.extend(segments(&mut packets));
+            assert_eq!(all.len() as u32, audio.table.len(), "{end}");
+            assert!(all.iter().all(|(n, bytes)| audio.is_whole(*n, bytes)), "{end}");
+        }
+    }
+
+    #[test]
+    fn another_packet_than_the_next_is_refused() {
+        let audio = flac(0);
+        let mut packets = Packets::new(&audio, 0, 0);
+        packets.push(&fragments(&audio, 1..44));
+        assert!(packets.segment().is_err());
+    }
+}

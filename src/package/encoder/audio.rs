@@ -56,8 +56,7 @@ impl Order<'_> {
             args.pair("-ss", format!("{:.6}", self.at() - LEAD));
             args.words("-copyts -start_at_zero");
         }
-        let is_copy = matches!(self.audio.coding, Coding::Copy { .. });
-        if is_copy && self.audio.container == Container::Mp4 {
+        if self.audio.is_copied() && self.audio.container == Container::Mp4 {
             // Frames are counted: those that an edit list hides, too.
             args.words("-ignore_editlist 1");
         }
