@@ -73,9 +73,13 @@ pub enum Copied {
     Hevc,
     /// AV1.
     Av1,
+    /// Opus, which some televisions and older Apple devices do not play.
+    Opus,
+    /// FLAC, likewise, and at whatever bit rate it has.
+    Flac,
 }
 
-named!(Copied: Aac = "aac", H264 = "h264", Hevc = "hevc", Av1 = "av1");
+named!(Copied: Aac = "aac", H264 = "h264", Hevc = "hevc", Av1 = "av1", Opus = "opus", Flac = "flac");
 
 /// What encodes video to H.264.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::{
-    Settings, Upstream,
+    Container, Copied, Settings, Upstream,
     read::cores,
     units::{write_duration, write_size},
 };
@@ -100,6 +100,16 @@ fn misfits(settings: &Settings, warn: &mut impl FnMut(bool, String)) {
         library.prewarm && !killsize.enabled,
         "library.prewarm: does nothing without cache.killsize.enabled, since it stops at half of cache.killsize.static".into(),
     );
+    let is_cmaf_only = |codec: &&Copied| matches!(codec, Copied::Opus | Copied::Flac);
+    for codec in packager.copy.iter().filter(is_cmaf_only) {
+        let container = packager.container;
+        warn(
+            container != Container::Cmaf,
+            format!(
+                "packager.copy: {codec} is copied into cmaf only, though packager.container is {container}"
+            ),
+        );
+    }
     let cores = cores();
     warn(
         packager.workers > cores,

@@ -64,6 +64,10 @@ impl TryFrom<Unchecked> for AudioConfig {
 }
 
 impl AudioConfig {
+    /// Sampling rates that players know; anything else is resampled.
+    pub const PLAYED: [u32; 9] =
+        [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
+
     /// What ffmpeg's encoder makes of `rate` samples a second and `channels`, with its priming of one frame; None for a
     /// rate that AAC does not name or anything but mono and stereo.
     pub fn new(rate: u32, channels: u8) -> Option<Self> {
@@ -125,7 +129,7 @@ impl AudioConfig {
     }
 
     /// The shortest frame of digital silence: one element, a long sine window, no scale factor bands.
-    const fn silence(self) -> &'static [u8] {
+    pub(super) const fn silence(self) -> &'static [u8] {
         match self.channels {
             1 => &[0x00, 0x00, 0x00, 0x07],
             _ => &[0x21, 0x00, 0x00, 0x00, 0x00, 0x1c],

@@ -28,8 +28,8 @@ impl Packager {
     /// [`Code::Busy`](crate::error::Code::Busy) while packages take half of the disk that they may take;
     /// [`Code::UnsupportedMedia`](crate::error::Code::UnsupportedMedia).
     pub async fn prewarm(&self, source: Arc<Source>, pin: Option<Pin>) -> Result<Lease> {
-        let is_new = !self.packages().contains_key(&self.key(&source));
-        if is_new {
+        let is_made = |package: &Arc<Package>| package.is_complete();
+        if !self.packages().get(&self.key(&source)).is_some_and(is_made) {
             self.refuse_ahead(&source)?;
         }
         let lease = self.find_or_begin(source, pin)?;

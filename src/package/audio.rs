@@ -1,10 +1,13 @@
 //! Audio renditions: what one is, known to the last frame before anything is encoded.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     adts::AudioConfig,
     choices::Choices,
+    codec::Codec,
     fmp4, packed,
     table::{FRAME, SegmentTable},
     ts,
@@ -16,9 +19,6 @@ use crate::{
         media::{self, Label},
     },
 };
-
-/// Sampling rates that AAC players know; anything else is resampled.
-const RATES: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
 
 /// The most bits that one sample of one channel gets: ffmpeg's encoder clamps at 6 (ISO/IEC 14496-3 allows 6144 bits a
 /// frame and channel), and close to that it has no room to choose.
@@ -34,7 +34,7 @@ const BITS_PER_SAMPLE: u32 = 4;
 /// 32 kbit/s, 3.3 times at 64 kbit/s. (Stereo stays below 1.5 times over any second; a jingle is shorter than that.)
 const MOST_BYTES: u64 = 782;
 
-/// One audio rendition: AAC-LC.
+/// One audio rendition: AAC-LC, or what the source has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audio {
     /// The container that ffmpeg is told to expect.
@@ -46,10 +46,10 @@ pub struct Audio {
     /// What is done to it.
     pub coding: Coding,
     /// What comes out.
-    pub config: AudioConfig,
+    pub codec: Codec,
     /// Bits a second, on average.
     pub bitrate: u32,
-    /// Frames that the source has: what the table has beyond them is silence.
+    /// Packets that the source has: what the table has beyond them is silence.
     pub frames: u64,
     /// The cuts.
     pub table: SegmentTable,
@@ -59,11 +59,11 @@ pub struct Audio {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Coding {
-    /// Its frames are taken as they are.
+    /// Its packets are taken as they are.
     Copy {
-        /// Payload bytes of the densest second, of `rate / 1024` frames in a row, rounded down.
+        /// Payload bytes, or more, of the densest second: of `rate / packet` packets in a row, rounded down, but of one at least.
         densest: u64,
-        /// Payload bytes of the largest frame.
+        /// Payload bytes of the largest packet, or more.
         largest: u64,
     },
     /// It is decoded and encoded anew.
@@ -91,16 +91,39 @@ impl Audio {
         if track.samples == 0 {
             return None;
         }
-        let (config, coding, bitrate, frames) =
-            copied(track, choices).or_else(|| encoded(track, choices.bitrate))?;
-        let rate = config.rate();
+        let made = copied(track, choices).or_else(|| encoded(track, choices.bitrate))?;
+        let Made { codec, coding, bitrate, frames, length } = made;
+        let (rate, packet) = (codec.rate(), codec.packet());
         // Silence to the end of the video: players stop where one of the two does.
         let whole =
-            (end.saturating_mul(u64::from(rate)) / 1000).saturating_add(config.priming().into());
-        let promised = frames.max(whole / FRAME);
-        let table = SegmentTable::audio(promised, rate, choices.segment);
+            (end.saturating_mul(u64::from(rate)) / 1000).saturating_add(codec.priming().into());
+        let total = if whole / packet > frames { whole / packet * packet } else { length };
+        let table = SegmentTable::packets(total, packet, rate, choices.segment);
         let (index, label) = (track.index, track.label.clone());
-        Some(Self { container, index, label, coding, config, bitrate, frames, table })
+        Some(Self { container, index, label, coding, codec, bitrate, frames, table })
+    }
+
+    /// Whether its packets are taken as they are.
+    pub fn is_copied(&self) -> bool {
+        matches!(self.coding, Coding::Copy { .. })
+    }
+
+    /// The packets that segment `n` covers, or None past the end.
+    pub fn packets(&self, n: u32) -> Option<Range<u64>> {
+        let packet = self.codec.packet();
+        self.table.ticks(n).map(|ticks| ticks.start / packet..ticks.end.div_ceil(packet))
+    }
+
+    /// Whether these bytes are all of segment `n`.
+    pub fn is_whole(&self, n: u32, bytes: &[u8]) -> bool {
+        match self.packets(n) {
+            None => false,
+            Some(packets) if self.codec.aac().is_some() => {
+                let count = (packets.end - packets.start) as usize;
+                fmp4::audio::frame_count(bytes) == Ok((packets.start, count))
+            }
+            Some(_) => fmp4::audio::ticks(bytes).ok() == self.table.ticks(n),
+        }
     }
 
     /// BANDWIDTH and AVERAGE-BANDWIDTH in bits a second when wrapped in `container`, whose overhead is in both.
@@ -109,41 +132,40 @@ impl Audio {
     /// word. Measured: noise, music and stereo speech come within 8 % of it at 128 kbit/s, mono speech up to 15 % above it,
     /// silence far below.
     pub fn bandwidth(&self, container: config::Container) -> (u64, u64) {
-        let rate = u64::from(self.config.rate());
-        let most = |frames| self.most(frames);
-        let lengths =
-            (0..).map_while(|n| self.table.frames(n)).map(|frames| frames.end - frames.start);
-        let per_second = |bytes: u64, frames: u64| (bytes * 8 * rate).div_ceil(frames * FRAME);
+        let rate = u64::from(self.codec.rate());
+        let segments = (0..).map_while(|n| Some((self.packets(n)?, self.table.ticks(n)?)));
+        let per_second = |bytes: u64, samples: u64| (bytes * 8 * rate).div_ceil(samples);
 
-        let (mut peak, mut all, mut bytes) = (0, 0, 0);
-        for frames in lengths {
-            peak = peak.max(per_second(self.size(container, frames, most(frames)), frames));
-            all += frames;
-            bytes +=
-                self.size(container, frames, frames * FRAME * u64::from(self.bitrate) / (8 * rate));
+        let (mut peak, mut bytes) = (0, 0);
+        for (packets, ticks) in segments {
+            let (packets, samples) = (packets.end - packets.start, ticks.end - ticks.start);
+            let most = self.size(container, packets, self.most(packets));
+            peak = peak.max(per_second(most, samples));
+            bytes += self.size(container, packets, samples * u64::from(self.bitrate) / (8 * rate));
         }
-        (peak, per_second(bytes, all.max(1)).min(peak))
+        (peak, per_second(bytes, self.table.total()).min(peak))
     }
 
-    /// The most payload bytes of so many frames in a row.
-    fn most(&self, frames: u64) -> u64 {
+    /// The most payload bytes of so many packets in a row.
+    fn most(&self, packets: u64) -> u64 {
         match self.coding {
             Coding::Copy { densest, largest } => {
-                let second = (u64::from(self.config.rate()) / FRAME).max(1);
-                let rest = (frames % second * largest).min(densest);
-                frames / second * densest + rest
+                let second = (u64::from(self.codec.rate()) / self.codec.packet()).max(1);
+                let rest = (packets % second * largest).min(densest);
+                packets / second * densest + rest
             }
-            Coding::Encode { .. } => frames * MOST_BYTES * u64::from(self.config.channels()),
+            Coding::Encode { .. } => packets * MOST_BYTES * u64::from(self.codec.channels()),
         }
     }
 
-    /// Bytes of a segment of so many frames with so many bytes of payload, or a little more.
-    fn size(&self, container: config::Container, frames: u64, payload: u64) -> u64 {
-        let (frames, payload) = (frames as usize, payload as usize);
-        let size = match container {
-            config::Container::Cmaf => fmp4::audio::size(frames, payload),
-            config::Container::Aac => packed::size(frames, payload),
-            config::Container::Ts => ts::most(self.config, frames, payload),
+    /// Bytes of a segment of so many packets with so many bytes of payload, or a little more.
+    fn size(&self, container: config::Container, packets: u64, payload: u64) -> u64 {
+        let (packets, payload) = (packets as usize, payload as usize);
+        let size = match (container, self.codec.aac()) {
+            (_, None) => fmp4::audio::packets_size(packets, payload),
+            (config::Container::Cmaf, Some(_)) => fmp4::audio::size(packets, payload),
+            (config::Container::Aac, Some(_)) => packed::size(packets, payload),
+            (config::Container::Ts, Some(aac)) => ts::most(aac, packets, payload),
         };
         size as u64
     }
@@ -159,7 +181,7 @@ impl Audio {
 /// the rest.
 fn output_rate(rate: u32) -> u32 {
     match rate {
-        _ if RATES.contains(&rate) => rate,
+        _ if AudioConfig::PLAYED.contains(&rate) => rate,
         _ if rate.is_multiple_of(11_025) => 44_100,
         _ => 48_000,
     }
@@ -171,22 +193,41 @@ fn bitrate(stereo: u32, config: AudioConfig) -> u32 {
     wanted.min(BITS_PER_SAMPLE * config.rate() * channels)
 }
 
-/// A track whose frames can be taken as they are: AAC-LC that players know, of no more bits than are allowed, that begins
-/// with the others.
-fn copied(track: &media::Audio, choices: &Choices) -> Option<(AudioConfig, Coding, u32, u64)> {
-    let frames = track.frames?;
-    let channels = u8::try_from(track.channels).ok()?;
-    let config = AudioConfig::new(track.rate, channels)?.with_priming(frames.priming);
-    let duration = u128::from(frames.count.max(1)) * u128::from(FRAME);
-    let bitrate = u128::from(frames.bytes) * 8 * u128::from(track.rate) / duration;
-    let bitrate = u32::try_from(bitrate).ok()?;
-    let may = choices.copy.contains(&Copied::Aac) && bitrate <= choices.copy_bitrate;
-    let can = RATES.contains(&track.rate) && track.delay == 0 && frames.count > 0;
-    let coding = Coding::Copy { densest: frames.densest, largest: frames.largest };
-    (may && can).then_some((config, coding, bitrate, frames.count))
+/// How a track becomes a rendition.
+struct Made {
+    codec: Codec,
+    coding: Coding,
+    /// Bits a second.
+    bitrate: u32,
+    /// Packets.
+    frames: u64,
+    /// Samples of all packets, priming included.
+    length: u64,
 }
 
-fn encoded(track: &media::Audio, stereo: u32) -> Option<(AudioConfig, Coding, u32, u64)> {
+/// A track whose frames can be taken as they are: of a codec that players know and that is to be copied, of no more bits than
+/// are allowed, that begins with the others.
+fn copied(track: &media::Audio, choices: &Choices) -> Option<Made> {
+    let frames = track.frames?;
+    let codec = Codec::of(track, &frames)?;
+    let whole = frames.count.checked_mul(codec.packet()).filter(|&whole| whole > 0)?;
+    let bitrate = u128::from(frames.bytes) * 8 * u128::from(codec.rate()) / u128::from(whole);
+    let bitrate = u32::try_from(bitrate).ok()?;
+    // Who wants FLAC wants it for what it is: there is no bit rate at which it would be small.
+    let bounded = codec.copied() != Copied::Flac;
+    let may = choices.copy.contains(&codec.copied());
+    if !may || track.delay > 0 || bounded && bitrate > choices.copy_bitrate {
+        return None;
+    }
+    // Where the sound ends is within the last packet, if it is known.
+    let own = track.samples.saturating_add(codec.priming().into());
+    let is_known = codec.aac().is_none() && own.div_ceil(codec.packet()) == frames.count;
+    let length = if is_known { own } else { whole };
+    let coding = Coding::Copy { densest: frames.densest, largest: frames.largest };
+    Some(Made { codec, coding, bitrate, frames: frames.count, length })
+}
+
+fn encoded(track: &media::Audio, stereo: u32) -> Option<Made> {
     let rate = output_rate(track.rate);
     let config = AudioConfig::new(rate, track.channels.min(2) as u8)?;
     // ffmpeg's resampler gives ceil(samples * out / in); its AAC encoder adds one frame of
@@ -202,7 +243,8 @@ fn encoded(track: &media::Audio, stereo: u32) -> Option<(AudioConfig, Coding, u3
         resample: rate != track.rate,
         downmix: track.channels > 2,
     };
-    Some((config, coding, bitrate(stereo, config), frames))
+    let (codec, bitrate) = (config.into(), bitrate(stereo, config));
+    Some(Made { codec, coding, bitrate, frames, length: frames * FRAME })
 }
 
 #[cfg(test)]
@@ -210,7 +252,7 @@ mod tests {
     use super::*;
     use crate::{
         package::{adts::Frames, plan::tests::media as media_of},
-        source::probe::Codec,
+        source::probe::{Codec, media::Form},
     };
 
     fn audio(rate: u32, channels: u16, samples: u64, choices: &Choices) -> Audio {
@@ -236,8 +278,8 @@ mod tests {
             let Coding::Encode { resample, downmix, .. } = audio.coding else {
                 panic!("PCM is encoded");
             };
-            let channels_out = u16::from(audio.config.channels());
-            let got = (audio.config.rate(), channels_out, audio.bitrate, resample, downmix);
+            let channels_out = u16::from(audio.codec.channels());
+            let got = (audio.codec.rate(), channels_out, audio.bitrate, resample, downmix);
             assert_eq!(got, expected, "{rate} Hz, {channels} channels");
         }
     }
@@ -285,13 +327,17 @@ mod tests {
 
     fn fullest_segment(audio: &Audio, container: config::Container, n: u32) -> usize {
         let range = audio.table.frames(n).unwrap();
-        let frame = vec![1; MOST_BYTES as usize * usize::from(audio.config.channels())];
+        let frame = vec![1; MOST_BYTES as usize * usize::from(audio.codec.channels())];
         let mut frames = Frames::default();
         range.clone().for_each(|_| frames.push(&frame).unwrap());
         match container {
             config::Container::Cmaf => fmp4::audio::segment(n + 1, range.start, &frames).len(),
-            config::Container::Aac => packed::segment(audio.config, range.start, &frames).len(),
-            config::Container::Ts => ts::segment(audio.config, n, range.start, &frames).len(),
+            config::Container::Aac => {
+                packed::segment(audio.codec.aac().unwrap(), range.start, &frames).len()
+            }
+            config::Container::Ts => {
+                ts::segment(audio.codec.aac().unwrap(), n, range.start, &frames).len()
+            }
         }
     }
 
@@ -300,7 +346,9 @@ mod tests {
         let mut track = media_of(44_100, 2, 441_000).audio.remove(0);
         track.codec = Codec::Aac { object: 2 };
         track.frames = Some(media::Frames {
+            form: Form::Aac,
             count: 433,
+            samples: FRAME,
             priming: 2112,
             bytes: 433 * 400,
             densest: 43 * 420,
@@ -312,7 +360,7 @@ mod tests {
         };
         let choices = Choices::default();
         let (is_copied, audio) = of(&track, &choices);
-        assert!(is_copied && audio.frames == 433 && audio.config.priming() == 2112);
+        assert!(is_copied && audio.frames == 433 && audio.codec.priming() == 2112);
         assert_eq!(audio.table.total(), 433 * FRAME);
         // 86 frames are two seconds of 43; 44 are one, and a frame of any size.
         assert_eq!((audio.most(86), audio.most(44)), (86 * 420, 43 * 420 + 700));

@@ -30,13 +30,25 @@ pub struct Control {
     pub starved: AtomicBool,
     /// It is to end at the next segment boundary, though never before its first.
     pub stop: AtomicBool,
+    /// It reads the source from its beginning, wherever it was started for: another one would come to nothing sooner.
+    reads_all: bool,
     began: Instant,
 }
 
 impl Control {
     /// A head for `start` that begins now.
     pub fn new(start: u32) -> Arc<Self> {
+        Self::begin(start, false)
+    }
+
+    /// A head for `start` that begins now, and takes packets of audio as they are: it counts them from the source's first.
+    pub fn copying(start: u32) -> Arc<Self> {
+        Self::begin(start, true)
+    }
+
+    fn begin(start: u32, reads_all: bool) -> Arc<Self> {
         Arc::new(Self {
+            reads_all,
             start,
             next: AtomicU32::new(start),
             starved: AtomicBool::new(false),
@@ -62,6 +74,9 @@ impl Control {
 
     /// Seconds of media that it covers in the time that a new head takes to start.
     fn horizon(&self, table: &SegmentTable) -> f64 {
+        if self.reads_all {
+            return f64::INFINITY;
+        }
         let made = distance(table, self.start, self.next.load(Relaxed));
         // A start that took less than it should must not make for a speed without bounds.
         let took = self.began.elapsed().saturating_sub(START / 4).max(START / 4);

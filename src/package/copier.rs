@@ -6,7 +6,7 @@ use super::{
     adts::Corrupt,
     copy::Copied,
     cutter::OUT_OF_STEP,
-    fmp4::video::Sample,
+    fmp4::samples::Sample,
     fragments,
     reel::{Entry, Reel},
     video::Rung,

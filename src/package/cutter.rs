@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{adts::Corrupt, avc, fmp4::video::Sample, fragments, reel::Reel, video::Rung};
+use super::{adts::Corrupt, avc, fmp4::samples::Sample, fragments, reel::Reel, video::Rung};
 
 /// A frame that is not the next one: at the beginning, ffmpeg sought and came out behind what it was asked for.
 pub const OUT_OF_STEP: Corrupt = Corrupt("a frame at another time than that of the next one");

@@ -9,12 +9,13 @@ use bytes::Bytes;
 
 use super::{
     Part,
-    adts::{Corrupt, Frames, MAX_FRAME},
-    audio::{Audio, Coding},
+    adts::{AudioConfig, Corrupt, Frames, MAX_FRAME},
+    audio::Audio,
     copy::Copied,
     fmp4::{
-        self,
-        video::{self, Sample, Samples},
+        audio,
+        samples::{Sample, Samples},
+        video,
     },
     video::Rung,
 };
@@ -45,7 +46,7 @@ pub struct Demuxer {
 
 /// What is cut.
 enum What<'a> {
-    Sound(&'a Audio),
+    Sound(&'a Audio, AudioConfig),
     Picture(&'a Rung, &'a Copied),
 }
 
@@ -53,8 +54,9 @@ impl<'a> What<'a> {
     /// None where a rendition is not a copy out of an MP4.
     fn of(Part { package, rendition }: &'a Part) -> Option<Self> {
         if let Some(audio) = package.plan.audio(rendition.track) {
-            let is_copy = matches!(audio.coding, Coding::Copy { .. });
-            return (is_copy && audio.container == Container::Mp4).then_some(Self::Sound(audio));
+            let config = audio.codec.aac().filter(|_| audio.is_copied())?;
+            let is_mp4 = audio.container == Container::Mp4;
+            return is_mp4.then_some(Self::Sound(audio, config));
         }
         let rung = package.plan.rung(rendition.track)?;
         let copied = rung.copied.as_ref().filter(|_| rung.container == Container::Mp4)?;
@@ -63,7 +65,7 @@ impl<'a> What<'a> {
 
     fn index(&self, input: &Input<'_>) -> Option<Index> {
         let index = match self {
-            Self::Sound(audio) => Index::sound(input, audio.index),
+            Self::Sound(audio, _) => Index::sound(input, audio.index),
             Self::Picture(rung, _) => Index::picture(input, rung.index),
         };
         index.ok().flatten()
@@ -71,7 +73,7 @@ impl<'a> What<'a> {
 
     fn cuts(&self, index: &Index) -> Option<Vec<Cursor>> {
         match self {
-            Self::Sound(audio) => frames(audio, index),
+            Self::Sound(audio, _) => frames(audio, index),
             Self::Picture(_, copied) => keyframes(copied, index),
         }
     }
@@ -125,13 +127,13 @@ impl Demuxer {
         }
         match What::of(&self.part) {
             None => Err(Error::encode_failed("nothing is planned for this rendition")),
-            Some(What::Sound(audio)) => {
-                let cut = audio.table.frames(n).unwrap_or_default();
+            Some(What::Sound(audio, config)) => {
+                let cut = audio.packets(n).unwrap_or_default();
                 let mut frames = Frames::default();
                 each(source, &places, |_, data| frames.push(data))?;
                 let missing = (cut.end - cut.start).saturating_sub(frames.len() as u64);
-                frames.push_silence(audio.config, missing as usize).map_err(unfit)?;
-                Ok(fmp4::audio::segment(n + 1, cut.start, &frames))
+                frames.push_silence(config, missing as usize).map_err(unfit)?;
+                Ok(audio::segment(n + 1, cut.start, &frames))
             }
             Some(What::Picture(_, copied)) => {
                 let begin = copied.times.first().copied().unwrap_or(0);
@@ -160,7 +162,7 @@ impl Demuxer {
 /// Where the segments of a track of sound begin, by the numbers of their frames, and its end.
 fn frames(audio: &Audio, index: &Index) -> Option<Vec<Cursor>> {
     let segments = audio.table.len() as usize;
-    let bounds = (0..audio.table.len()).map_while(|n| audio.table.frames(n));
+    let bounds = (0..audio.table.len()).map_while(|n| audio.packets(n));
     let mut bounds = bounds.map(|frames| frames.start).peekable();
     let mut cuts = Vec::with_capacity(segments + 1);
     let mut walk = index.walk(Cursor::default())?;

@@ -1,17 +1,15 @@
 //! CMAF: initialization segments, media segments of one `moof` and `mdat` each, and reading those back.
 //!
-//! To have at hand: ISO/IEC 14496-12 (boxes), 23000-19 (CMAF). Here is what [`audio`] and [`video`] share.
+//! To have at hand: ISO/IEC 14496-12 (boxes), 23000-19 (CMAF). Here and in [`samples`] is what [`audio`] and [`video`] share.
 
 pub mod audio;
+mod moof;
+pub mod samples;
 pub mod video;
 
 use bytes::{BufMut, Bytes};
 
-pub use self::audio::{frame_count, init, read, segment, size};
 use super::adts::Corrupt;
-
-/// Bytes of the header of the `mdat`.
-const MDAT: usize = 8;
 
 /// The only track.
 const TRACK: u32 = 1;
@@ -93,13 +91,6 @@ impl Movie<'_> {
         let stbl = boxed(*b"stbl", &[&stbl.concat()]);
         boxed(*b"minf", &[&self.media_header, &dinf, &stbl])
     }
-}
-
-/// The header of an `mdat` of `payload` bytes.
-fn mdat(payload: usize) -> [u8; MDAT] {
-    let mut header = [0; MDAT];
-    put_box(&mut header.as_mut_slice(), (MDAT + payload) as u32, *b"mdat");
-    header
 }
 
 /// The size and type that begin a box.

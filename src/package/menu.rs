@@ -2,16 +2,12 @@
 
 use super::{
     AUDIO, SUBTITLES,
-    audio::Audio,
     file::{Kind, Track},
     plan::Plan,
     playlist::{self, Alternative, Picture, Query, Variant},
     video::Rung,
 };
 use crate::{config::Container, source::probe::media::Label};
-
-/// CODECS of AAC-LC (RFC 6381).
-const AAC_LC: &str = "mp4a.40.2";
 
 /// The multivariant playlist. `captions` are name and language of those that came beside the media; `container` is what
 /// audio alone is wrapped in.
@@ -34,7 +30,7 @@ pub fn index(
             default: index == 0,
             autoselect: true,
             forced: false,
-            channels: Some(audio.config.channels()),
+            channels: Some(audio.codec.channels()),
         }));
     }
     alternatives.extend(captions.map(|(name, language)| Alternative {
@@ -58,9 +54,11 @@ pub fn index(
         forced: text.forced,
         channels: None,
     }));
-    let codecs: Vec<_> = plan.video.iter().map(|rung| codecs(rung, plan)).collect();
+    let container = plan.container(container);
+    let beside = beside(plan);
+    let codecs: Vec<_> = plan.video.iter().map(|rung| codecs(rung, &beside)).collect();
     let variants: Vec<_> = if plan.video.is_empty() {
-        plan.audio.first().map(|audio| sound(audio, container)).into_iter().collect()
+        vec![sound(plan, container, &beside)]
     } else {
         let rungs = (0..).zip(&plan.video).zip(&codecs);
         rungs.map(|((index, rung), codecs)| picture(plan, index, rung, codecs)).collect()
@@ -68,16 +66,21 @@ pub fn index(
     playlist::index(&variants, &alternatives, query)
 }
 
-fn sound(audio: &Audio, container: Container) -> Variant<'static> {
-    let (bandwidth, average_bandwidth) = audio.bandwidth(container);
-    Variant { track: AUDIO, bandwidth, average_bandwidth, codecs: AAC_LC, picture: None }
+/// The first audio track, with the most that any of them takes.
+fn sound<'a>(plan: &Plan, container: Container, codecs: &'a str) -> Variant<'a> {
+    let (bandwidth, average_bandwidth) = most(plan, container);
+    Variant { track: AUDIO, bandwidth, average_bandwidth, codecs, picture: None }
+}
+
+/// The most bits a second, at the peak and on average, that any audio track takes.
+fn most(plan: &Plan, container: Container) -> (u64, u64) {
+    let all = plan.audio.iter().map(|audio| audio.bandwidth(container));
+    all.fold((0, 0), |(p, a), (peak, average)| (p.max(peak), a.max(average)))
 }
 
 /// A rung with the most that any audio track takes beside it.
 fn picture<'a>(plan: &Plan, index: u8, rung: &Rung, codecs: &'a str) -> Variant<'a> {
-    let beside = plan.audio.iter().map(|audio| audio.bandwidth(Container::Cmaf));
-    let (peak, average) =
-        beside.fold((0, 0), |(p, a), (peak, average)| (p.max(peak), a.max(average)));
+    let (peak, average) = most(plan, Container::Cmaf);
     let (bandwidth, average_bandwidth) = rung.bandwidth();
     let picture = Picture { width: rung.width, height: rung.height, rate: rung.frame_rate() };
     Variant {
@@ -89,9 +92,17 @@ fn picture<'a>(plan: &Plan, index: u8, rung: &Rung, codecs: &'a str) -> Variant<
     }
 }
 
-fn codecs(rung: &Rung, plan: &Plan) -> String {
+fn codecs(rung: &Rung, beside: &str) -> String {
     let video = rung.codecs();
-    if plan.audio.is_empty() { video } else { format!("{video},{AAC_LC}") }
+    if beside.is_empty() { video } else { format!("{video},{beside}") }
+}
+
+/// CODECS of all audio tracks, each once: players have to know them all to be offered any.
+fn beside(plan: &Plan) -> String {
+    let mut names: Vec<_> = plan.audio.iter().map(|audio| audio.codec.codecs()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(",")
 }
 
 /// The names of all caption tracks.

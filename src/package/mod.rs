@@ -3,8 +3,8 @@
 //! [`packager`] holds the packages. In the order of their life: [`choices`] and the probe make a [`plan`] of [`audio`], [`video`] (by a [`ladder`], or as a
 //! [`copy`]) and [`text`], [`table`] says where it is cut. [`workers`] decide which [`head`] runs next, [`control`] how far it is, [`pace`] how far it
 //! may go; [`feed`] and [`encoder`] are what its ffmpeg gets and is told. The [`muxer`] makes segments of what that says: of [`adts`] frames, of
-//! [`fragments`] on a [`reel`] by the [`cutter`] or the [`copier`], into [`fmp4`], [`packed`] or [`ts`]; what is copied out of an MP4 goes through the
-//! [`demuxer`]. The [`store`] keeps them, [`restore`] finds them again, [`eviction`] lets go of what is wanted last.
+//! [`fragments`] on a [`reel`] by the [`cutter`] or the [`copier`], or as [`packets`] of some [`codec`], into [`fmp4`], [`packed`] or [`ts`]; what is
+//! copied out of an MP4 goes through the [`demuxer`]. The [`store`] keeps them, [`restore`] finds them again, [`eviction`] lets go of what is wanted last.
 //! [`playlist`], [`menu`], [`captions`] and [`subtitles`] are rendered when they are asked for, and so are the [`extras`]: [`peaks`] and the pictures of
 //! the [`storyboard`]. [`file`] is the grammar of their names.
 
@@ -14,6 +14,7 @@ pub mod audio;
 pub mod avc;
 pub mod captions;
 pub mod choices;
+pub mod codec;
 mod control;
 pub mod copier;
 pub mod copy;
@@ -34,6 +35,7 @@ mod muxer;
 mod pace;
 mod packager;
 pub mod packed;
+mod packets;
 mod peaks;
 pub mod plan;
 pub mod playlist;
@@ -263,6 +265,14 @@ impl Part {
     fn can_start(&self, n: u32) -> bool {
         let first = n == 0 && self.package.plan.pipe && self.rendition.heads() == 0;
         first || !self.package.is_arriving()
+    }
+
+    /// A head of it for segment `n`, that begins now.
+    fn control(&self, n: u32) -> Arc<Control> {
+        match self.package.plan.audio(self.rendition.track) {
+            Some(audio) if audio.is_copied() => Control::copying(n),
+            _ => Control::new(n),
+        }
     }
 
     /// Whether a stream lives, and is near enough, for segment `n` to be made now.

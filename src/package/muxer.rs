@@ -6,12 +6,13 @@
 use bytes::Bytes;
 
 use super::{
-    adts::{self, Corrupt, Frames},
+    adts::{self, AudioConfig, Corrupt, Frames},
     audio::Audio,
+    codec::Codec,
     copier::Copier,
     cutter::Cutter,
     fmp4::audio as fmp4,
-    table::FRAME,
+    packets::Packets,
     video::Rung,
 };
 
@@ -19,6 +20,8 @@ use super::{
 pub enum Muxer<'a> {
     /// Out of ADTS.
     Audio(Sound<'a>),
+    /// Out of fragmented MP4 of audio that ffmpeg has copied.
+    Packets(Packets<'a>),
     /// Out of fragmented MP4 that ffmpeg has encoded.
     Video(Cutter<'a>),
     /// Out of fragmented MP4 that ffmpeg has copied.
@@ -37,6 +40,12 @@ pub struct Gap {
 }
 
 impl Gap {
+    /// So many packets of audio.
+    fn of_sound(frames: u64, audio: &Audio, blank: bool) -> Self {
+        let samples = frames * audio.codec.packet();
+        Self { frames, seconds: samples as f64 / f64::from(audio.codec.rate()), blank }
+    }
+
     /// So many pictures of a rung, behind some that came.
     fn of(frames: u64, rung: &Rung) -> Self {
         Self { frames, seconds: frames as f64 / rung.frame_rate(), blank: false }
@@ -44,9 +53,12 @@ impl Gap {
 }
 
 impl<'a> Muxer<'a> {
-    /// For segment `n` of an audio rendition and those behind it, from an ffmpeg that begins `skip` frames before it.
+    /// For segment `n` of an audio rendition and those behind it, from an ffmpeg that begins `skip` packets before it.
     pub fn audio(audio: &'a Audio, n: u32, skip: u64) -> Self {
-        Self::Audio(Sound::new(audio, n, skip))
+        match audio.codec {
+            Codec::Aac(config) => Self::Audio(Sound::new(audio, config, n, skip)),
+            Codec::Opus(_) | Codec::Flac(_) => Self::Packets(Packets::new(audio, n, skip)),
+        }
     }
 
     /// For segment `n` of a video rendition and those behind it.
@@ -61,6 +73,7 @@ impl<'a> Muxer<'a> {
     pub fn push(&mut self, bytes: &[u8]) {
         match self {
             Self::Audio(sound) => sound.cutter.push(bytes),
+            Self::Packets(packets) => packets.push(bytes),
             Self::Video(cutter) => cutter.push(bytes),
             Self::Copy(copier) => copier.push(bytes),
         }
@@ -69,7 +82,7 @@ impl<'a> Muxer<'a> {
     /// The initialization segment, where it is not known before there is a segment.
     pub fn init(&self) -> Option<&Bytes> {
         match self {
-            Self::Audio(_) => None,
+            Self::Audio(_) | Self::Packets(_) => None,
             Self::Video(cutter) => cutter.init(),
             Self::Copy(copier) => copier.init(),
         }
@@ -82,6 +95,7 @@ impl<'a> Muxer<'a> {
     pub fn segment(&mut self) -> Result<Option<(u32, Bytes)>, Corrupt> {
         match self {
             Self::Audio(sound) => sound.segment(),
+            Self::Packets(packets) => packets.segment(),
             Self::Video(cutter) => Ok(cutter.segment()?.map(|bytes| (cutter.next() - 1, bytes))),
             Self::Copy(copier) => copier.segment(),
         }
@@ -97,9 +111,10 @@ impl<'a> Muxer<'a> {
             Self::Audio(sound) => {
                 sound.ended = true;
                 let frames = sound.missing();
-                let rate = f64::from(sound.audio.config.rate());
-                let seconds = (frames * FRAME) as f64 / rate;
-                Ok(Gap { frames, seconds, blank: sound.frames.is_empty() })
+                Ok(Gap::of_sound(frames, sound.audio, sound.frames.is_empty()))
+            }
+            Self::Packets(packets) => {
+                Ok(Gap::of_sound(packets.end(), packets.audio(), packets.is_blank()))
             }
             Self::Video(cutter) => Ok(Gap::of(cutter.fill()?, cutter.rung())),
             Self::Copy(copier) => Ok(Gap::of(copier.end()?, copier.rung())),
@@ -107,9 +122,10 @@ impl<'a> Muxer<'a> {
     }
 }
 
-/// Makes the segments of an audio rendition.
+/// Makes the segments of an audio rendition in AAC.
 pub struct Sound<'a> {
     audio: &'a Audio,
+    config: AudioConfig,
     cutter: adts::Cutter,
     /// Pre-roll frames still to be dropped.
     skip: u64,
@@ -121,9 +137,9 @@ pub struct Sound<'a> {
 }
 
 impl<'a> Sound<'a> {
-    fn new(audio: &'a Audio, n: u32, skip: u64) -> Self {
-        let cutter = adts::Cutter::new(audio.config);
-        Self { audio, cutter, skip, n, frames: Frames::default(), ended: false }
+    fn new(audio: &'a Audio, config: AudioConfig, n: u32, skip: u64) -> Self {
+        let cutter = adts::Cutter::new(config);
+        Self { audio, config, cutter, skip, n, frames: Frames::default(), ended: false }
     }
 
     fn segment(&mut self) -> Result<Option<(u32, Bytes)>, Corrupt> {
@@ -141,7 +157,7 @@ impl<'a> Sound<'a> {
             && let Some(frames) = self.audio.table.frames(self.n)
         {
             let missing = (frames.end - frames.start).saturating_sub(self.frames.len() as u64);
-            self.frames.push_silence(self.audio.config, missing as usize)?;
+            self.frames.push_silence(self.config, missing as usize)?;
         }
         Ok(self.take())
     }
@@ -172,6 +188,7 @@ mod tests {
     use crate::package::{
         choices::Choices,
         plan::{Plan, tests::media},
+        table::FRAME,
     };
 
     fn audio() -> Audio {
@@ -182,8 +199,9 @@ mod tests {
     /// `count` frames as ffmpeg would write them.
     fn adts(audio: &Audio, count: usize) -> Vec<u8> {
         let mut frames = Frames::default();
-        frames.push_silence(audio.config, count).unwrap();
-        frames.iter().flat_map(|f| [&audio.config.header(f.len() as u16), f].concat()).collect()
+        let config = audio.codec.aac().unwrap();
+        frames.push_silence(config, count).unwrap();
+        frames.iter().flat_map(|f| [&config.header(f.len() as u16), f].concat()).collect()
     }
 
     #[test]

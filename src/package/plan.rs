@@ -13,12 +13,13 @@ use super::{
     video::{self, Rung},
 };
 use crate::{
+    config::Container,
     error::{Code, Error, Result},
     source::probe::media::Media,
 };
 
 /// Counts up whenever the same source and settings would give another package: other bytes, other cuts.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// What is done to one source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +87,13 @@ impl Plan {
         video.or_else(|| self.audio.first().map(|audio| &audio.table))
     }
 
+    /// What audio comes in for players that want `container`. Beside video there is one for all, since the clocks of the
+    /// others begin elsewhere, and only AAC comes in others at all.
+    pub fn container(&self, wanted: Container) -> Container {
+        let is_aac = self.audio.iter().all(|audio| audio.codec.aac().is_some());
+        if self.video.is_empty() && is_aac { wanted } else { Container::Cmaf }
+    }
+
     /// EXT-X-TARGETDURATION of all renditions beside video, in seconds; 0 without.
     pub fn longest(&self) -> u64 {
         let lengths = self.tables().map(|(_, table)| table.target_duration());
@@ -99,11 +107,7 @@ impl Plan {
             let is_own = |ticks| rung.copied.is_some() || Some(ticks) == rung.table.ticks(n);
             return n < rung.table.len() && fmp4::video::ticks(bytes).is_ok_and(is_own);
         }
-        let frames = self.audio(track).and_then(|audio| audio.table.frames(n));
-        frames.is_some_and(|frames| {
-            let count = (frames.end - frames.start) as usize;
-            fmp4::audio::frame_count(bytes) == Ok((frames.start, count))
-        })
+        self.audio(track).is_some_and(|audio| audio.is_whole(n, bytes))
     }
 
     /// Bytes that will be on disk of what players begin with, by the bit rates. Video and further audio take theirs as they

@@ -7,7 +7,10 @@ use bytes::Bytes;
 
 use super::{
     adts::Corrupt,
-    fmp4::video::{self, Sample, Samples, Track},
+    fmp4::{
+        samples::{Sample, Samples},
+        video::{self, Track},
+    },
     fragments::{self, Fragments},
     video::Rung,
 };

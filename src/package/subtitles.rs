@@ -8,7 +8,6 @@ use super::{
     file::{File, Format, Kind, Track},
     packed,
     store::Hot,
-    table::FRAME,
     view::{format, no_such_file},
 };
 use crate::{
@@ -59,10 +58,10 @@ impl Packager {
         let table = package.plan.timeline().ok_or_else(no_such_file)?;
         let ticks = table.ticks(n).ok_or_else(no_such_file)?;
         let captions = self.captions(package, track, cues).await?;
-        // Players place a segment's audio up to one frame beside its place in the table.
+        // Players place a segment's audio up to one packet beside its place in the table.
         let beside = package.plan.audio.first().map_or(0, |audio| {
-            let frame = FRAME * u64::from(table.timescale());
-            frame.div_ceil(audio.config.rate().into())
+            let packet = audio.codec.packet() * u64::from(table.timescale());
+            packet.div_ceil(audio.codec.rate().into())
         });
         let period = ticks.start.saturating_sub(beside)..ticks.end + beside;
         let origin = match format(package, AUDIO, container) {

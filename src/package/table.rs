@@ -56,17 +56,24 @@ impl SegmentTable {
     /// The table of `frames` AAC frames (at least 1) at `rate` samples a second: 1, 2 and 4 s, then `segment` each, every
     /// length rounded down to whole frames.
     pub fn audio(frames: u64, rate: u32, segment: Duration) -> Self {
-        Self::cut(frames, rate, FRAME, segment)
+        Self::packets(frames * FRAME, FRAME, rate, segment)
+    }
+
+    /// The table of `total` samples (at least 1) in packets of `packet` each, of which the last may have fewer, cut likewise.
+    pub fn packets(total: u64, packet: u64, rate: u32, segment: Duration) -> Self {
+        Self::cut(total, rate, packet, segment)
     }
 
     /// The table of `frames` pictures (at least 1), cut as [`SegmentTable::audio`] does. One picture lasts the denominator
     /// of `rate` in ticks of its numerator.
     pub fn video(frames: u64, rate: FrameRate, segment: Duration) -> Self {
-        Self::cut(frames, rate.numerator.max(1), u64::from(rate.denominator.max(1)), segment)
+        let ticks = u64::from(rate.denominator.max(1));
+        Self::cut(frames * ticks, rate.numerator.max(1), ticks, segment)
     }
 
-    /// The table of `frames` frames of `ticks` each.
-    fn cut(frames: u64, timescale: u32, ticks: u64, segment: Duration) -> Self {
+    /// The table of `total` ticks in frames of `ticks` each.
+    fn cut(total: u64, timescale: u32, ticks: u64, segment: Duration) -> Self {
+        let frames = total.div_ceil(ticks);
         let segment = segment.as_secs_f64();
         let in_frames =
             |seconds: f64| ((seconds * f64::from(timescale) / ticks as f64) as u64).max(1);
@@ -81,7 +88,10 @@ impl SegmentTable {
         if last >= 2 && bounds[last] - bounds[last - 1] < in_frames(FOLD) {
             bounds.remove(last - 1);
         }
-        Self { timescale, bounds: bounds.into_iter().map(|frame| frame * ticks).collect() }
+        Self {
+            timescale,
+            bounds: bounds.into_iter().map(|frame| total.min(frame * ticks)).collect(),
+        }
     }
 
     /// The lengths of segments in seconds, one after the other, without end.

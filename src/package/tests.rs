@@ -12,7 +12,8 @@ use bytes::Bytes;
 use super::{
     adts::{AudioConfig, Cutter, Frames},
     file::{File, Format, Kind, Track},
-    fmp4, packed,
+    fmp4::audio as fmp4,
+    packed,
     playlist::{self, Query, Variant},
     table::SegmentTable,
     ts,

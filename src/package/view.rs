@@ -92,7 +92,7 @@ impl Packager {
             }
             File::Init(track) => {
                 if let Some(audio) = package.plan.audio(track) {
-                    let make = async { Ok(Hot::new(fmp4::init(audio.config))) };
+                    let make = async { Ok(Hot::new(fmp4::init(audio.codec))) };
                     return self.cached(name, make).await;
                 }
                 let part = package.part(track).ok_or_else(no_such_file)?;
@@ -217,7 +217,8 @@ impl Packager {
     /// The frames of an audio segment in another container.
     async fn mux(&self, part: &Part, n: u32, format: Format) -> Result<Hot> {
         let Part { package, rendition } = part;
-        let audio = package.plan.audio(rendition.track).ok_or_else(no_such_file)?;
+        let audio = package.plan.audio(rendition.track);
+        let config = audio.and_then(|audio| audio.codec.aac()).ok_or_else(no_such_file)?;
         let name = Name::new(package.key, File::Segment(rendition.track, n, Format::M4s));
         let segment = match self.hot.get(&name).await {
             Some(hot) => {
@@ -230,8 +231,8 @@ impl Packager {
             Error::new(Code::EncodeFailed, format!("a segment on disk is damaged: {e}"))
         })?;
         Ok(Hot::new(match format {
-            Format::Ts => ts::segment(audio.config, n, first, &frames),
-            _ => packed::segment(audio.config, first, &frames),
+            Format::Ts => ts::segment(config, n, first, &frames),
+            _ => packed::segment(config, first, &frames),
         }))
     }
 
@@ -267,10 +268,9 @@ impl Packager {
 /// What the segments of a track come in for players that want this container.
 pub(super) fn format(package: &Package, track: Track, container: Container) -> Format {
     match track.kind {
-        Kind::Audio if package.plan.video.is_empty() => container.into(),
+        Kind::Audio => package.plan.container(container).into(),
+        Kind::Video => Format::M4s,
         Kind::Subtitles => Format::Vtt,
-        // Beside video there is one container for all: the clocks of the others begin elsewhere.
-        _ => Format::M4s,
     }
 }
 

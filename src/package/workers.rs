@@ -285,7 +285,7 @@ impl Workers {
         let Some(packager) = self.packager.upgrade() else {
             return;
         };
-        let control = Control::new(n);
+        let control = part.control(n);
         part.rendition.add_head(control.clone());
         let (own, head) = (part.clone(), control.clone());
         let task = tokio::spawn(async move {

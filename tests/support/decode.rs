@@ -99,10 +99,21 @@ pub fn packets(bytes: impl AsRef<[u8]>, stream: &str) -> Vec<Packet> {
 /// The packets of AAC in a stream (`0:a:0`), without what a container says of them: sizes and MD5.
 #[track_caller]
 pub fn payloads(bytes: impl AsRef<[u8]>, stream: &str) -> Vec<String> {
+    payloads_through("aac_adtstoasc", bytes, stream)
+}
+
+/// The same of a codec that has no headers of its own in some containers.
+#[track_caller]
+pub fn plain_payloads(bytes: impl AsRef<[u8]>, stream: &str) -> Vec<String> {
+    payloads_through("null", bytes, stream)
+}
+
+#[track_caller]
+fn payloads_through(filter: &str, bytes: impl AsRef<[u8]>, stream: &str) -> Vec<String> {
     let mut ffmpeg = Command::new("ffmpeg");
     let file = stored(bytes);
     ffmpeg.args(["-nostdin", "-v", "error", "-i"]).arg(file.path()).args(["-map", stream]);
-    ffmpeg.args(["-c", "copy", "-bsf:a", "aac_adtstoasc", "-f", "framemd5", "pipe:1"]);
+    ffmpeg.args(["-c", "copy", "-bsf:a", filter, "-f", "framemd5", "pipe:1"]);
     let output = ffmpeg.output().expect("ffmpeg is installed");
     assert!(output.status.success(), "{output:?}");
     let lines = String::from_utf8_lossy(&output.stdout);

@@ -60,7 +60,7 @@ fn errors_name_key_value_and_what_is_allowed() {
         ("packager: {bitrate: 8k}", "packager.bitrate: 8k is out of range: from 16k to 512k"),
         ("packager: {segment: 61s}", "packager.segment: 1m1s is out of range: from 1s to 1m"),
         ("packager: {container: mkv}", r#"packager.container: "mkv" is not one of cmaf, aac, ts"#),
-        ("packager: {copy: [mp3]}", r#"packager.copy: "mp3" is not one of aac, h264, hevc, av1"#),
+        ("packager: {copy: [mp3]}", "is not one of aac, h264, hevc, av1, opus, flac"),
         (
             "packager: {video: {ladder: [720p]}}",
             r#"packager.video.ladder: "720p" is not a height and a bit rate: write it like 720:2800k"#,
@@ -235,6 +235,10 @@ fn warnings_name_what_does_not_fit() {
         ("limits: {trusted_proxies: 0.0.0.0/0}", "limits.trusted_proxies: holds everybody"),
         ("limits: {idle: 5s}", "packager.segment: 5s is more than half of limits.idle (5s)"),
         ("cache: {memory: 1GB}", "cache.memory: 1GB is more than cache.killsize.static (512MB)"),
+        (
+            "packager: {container: ts, copy: [aac, flac]}",
+            "packager.copy: flac is copied into cmaf only, though packager.container is ts",
+        ),
         ("library: {watch: true}", "library.watch, library.prewarm: do nothing"),
         (
             "cache: {killsize: {enabled: false}}\nlibrary: {dirs: [/usr], prewarm: true}",

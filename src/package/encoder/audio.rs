@@ -16,6 +16,10 @@ pub const PREROLL: u64 = 16;
 /// Seconds that are decoded before the first sample that is used: an MP3 decoder's bit reservoir needs some.
 const LEAD: f64 = 1.0;
 
+/// What heads write of what does not come in ADTS; FLAC in MP4 is an experiment to ffmpeg 5.
+const FRAGMENTS: &str = "-strict -2 -movflags empty_moov+default_base_moof+skip_trailer -frag_duration 200000 \
+    -flush_packets 1 -f mp4 pipe:1";
+
 /// What a head wants of ffmpeg.
 #[derive(Debug)]
 pub struct Order<'a> {
@@ -36,24 +40,23 @@ impl Order<'_> {
         let Coding::Encode { splice: Splice::Seek, delay, .. } = self.audio.coding else {
             return false;
         };
-        let begins = delay as f64 / f64::from(self.audio.config.rate());
+        let begins = delay as f64 / f64::from(self.audio.codec.rate());
         !self.distrusted && matches!(self.input, Input::File(_)) && self.at() > begins + LEAD
     }
 
     /// Seconds at which the first sample that is used lies.
     fn at(&self) -> f64 {
-        (self.from * FRAME) as f64 / f64::from(self.audio.config.rate())
+        (self.from * FRAME) as f64 / f64::from(self.audio.codec.rate())
     }
 
-    /// The arguments. ADTS of exactly the planned rate and channels comes out of stdout.
+    /// The arguments. ADTS of exactly the planned rate and channels comes out of stdout, or fragmented MP4 of another codec.
     pub fn arguments(&self) -> Vec<String> {
         let mut args = Arguments::fenced(self.audio.container, &self.input);
         if self.seeks() {
             args.pair("-ss", format!("{:.6}", self.at() - LEAD));
             args.words("-copyts -start_at_zero");
         }
-        let is_copy = matches!(self.audio.coding, Coding::Copy { .. });
-        if is_copy && self.audio.container == Container::Mp4 {
+        if self.audio.is_copied() && self.audio.container == Container::Mp4 {
             // Frames are counted: those that an edit list hides, too.
             args.words("-ignore_editlist 1");
         }
@@ -68,17 +71,17 @@ impl Order<'_> {
                 }
                 args.words("-c:a aac -flush_packets 1");
                 args.pair("-b:a", self.audio.bitrate.to_string());
-                args.pair("-ar", self.audio.config.rate().to_string());
-                args.pair("-ac", self.audio.config.channels().to_string());
+                args.pair("-ar", self.audio.codec.rate().to_string());
+                args.pair("-ac", self.audio.codec.channels().to_string());
             }
         }
-        args.words("-f adts pipe:1");
+        args.words(if self.audio.codec.aac().is_some() { "-f adts pipe:1" } else { FRAGMENTS });
         args.0
     }
 
     fn filter(&self, delay: u64, resample: bool, downmix: bool) -> Option<String> {
         let mut filters = Vec::new();
-        let (rate, sample) = (self.audio.config.rate(), self.from * FRAME);
+        let (rate, sample) = (self.audio.codec.rate(), self.from * FRAME);
         if downmix {
             // The matrix is scaled so that full level in every channel still fits; plain -ac 2 clips.
             filters.push(format!("aresample={rate}:ocl=stereo:rematrix_maxval=1.0"));

@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::package::fmp4::video;
+use crate::package::fmp4::{
+    samples::{Sample, Samples},
+    video,
+};
 
 /// A stream of three fragments of 3, 1 and 2 samples, as this packager writes them.
 fn stream() -> Vec<u8> {
@@ -16,10 +19,10 @@ fn stream() -> Vec<u8> {
     };
     let mut out = video::init(track).to_vec();
     for (n, count) in [3u8, 1, 2].into_iter().enumerate() {
-        let mut samples = video::Samples::default();
+        let mut samples = Samples::default();
         for i in 0..count {
             let offset = i32::from(i) * 1001 - 1001 * i32::from(i > 1);
-            let sample = video::Sample { size: 0, duration: 1001, offset, sync: i == 0 };
+            let sample = Sample { size: 0, duration: 1001, offset, sync: i == 0 };
             samples.push(&vec![10 * n as u8 + i; 5 + usize::from(i)], sample).unwrap();
         }
         out.extend_from_slice(&video::segment(n as u32 + 1, n as u64 * 5000, &samples));

@@ -16,7 +16,6 @@ use crate::{
     package::{
         Part,
         adts::Corrupt,
-        audio::Coding,
         control::Control,
         encoder::{Input, audio as sound, video as picture},
         feed,
@@ -67,11 +66,8 @@ impl<'a> Setting<'a> {
         let (n, distrusted) = (control.start, rendition.is_distrusted());
         let length = rendition.table().length();
         if let Some(audio) = package.plan.audio(rendition.track) {
-            let first = rendition.table().frames(n).map_or(0, |frames| frames.start);
-            let skip = match audio.coding {
-                Coding::Copy { .. } => first,
-                Coding::Encode { .. } => first.min(sound::PREROLL),
-            };
+            let first = audio.packets(n).map_or(0, |packets| packets.start);
+            let skip = if audio.is_copied() { first } else { first.min(sound::PREROLL) };
             let order = sound::Order { audio, input, from: first - skip, distrusted };
             // Decoding and encoding run at 40 times real time or more; six hours are bounded too.
             let cpu = 60 + (length / 4.0) as u64;

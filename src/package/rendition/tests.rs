@@ -27,6 +27,16 @@ fn a_head_is_waited_for_only_if_it_is_near() {
 }
 
 #[test]
+fn a_head_that_copies_comes_to_everything_behind_it_first() {
+    let r = rendition();
+    let head = Control::copying(2);
+    r.add_head(head.clone());
+    assert!(coming(&r, 2) && coming(&r, r.table().len() - 1) && needed(&r, 1));
+    head.stop.store(true, Relaxed);
+    assert!(coming(&r, 2) && needed(&r, 3), "it goes no further");
+}
+
+#[test]
 fn a_head_ends_where_another_has_been() {
     let r = rendition();
     assert!(r.claim(2));

@@ -4,7 +4,7 @@ use super::{
     Codec, Container, Input, Splice, Stop, aac,
     frames::Weights,
     input::{Scan, bits},
-    media::{Audio, Media},
+    media::{Audio, Form, Media},
 };
 
 /// Frames in a row that make audio of what could be noise.
@@ -70,7 +70,8 @@ pub(super) fn media(input: &Input<'_>, start: u64) -> Result<Media, Stop> {
         match header(head) {
             Some((header, size)) if header == first && at + size <= end => {
                 // A checksum stands behind the header, and is not copied.
-                weights.push(size.saturating_sub(if bits(head, 15, 1) == Some(0) { 9 } else { 7 }));
+                let header = if bits(head, 15, 1) == Some(0) { 9 } else { 7 };
+                weights.push(size.saturating_sub(header), aac::FRAME);
                 at += size;
             }
             _ => return Err(undetermined),
@@ -79,5 +80,5 @@ pub(super) fn media(input: &Input<'_>, start: u64) -> Result<Media, Stop> {
     }
     let (codec, samples) = (Codec::Aac { object: first.object }, frames * aac::FRAME);
     let audio = Audio::new(codec, first.rate, first.channels, samples, Splice::Seek);
-    Ok(Media::sound(Container::Adts, Audio { frames: weights.frames(0), ..audio }))
+    Ok(Media::sound(Container::Adts, Audio { frames: weights.frames(Form::Aac, 0), ..audio }))
 }

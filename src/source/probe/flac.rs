@@ -1,9 +1,10 @@
 //! Native FLAC (RFC 9639): told by STREAMINFO if it holds a total, else by the last frame.
 
 use super::{
-    Codec, Container, Input, Splice, Stop,
+    Codec, Container, DENSEST, Input, Splice, Stop,
+    frames::span,
     input::{be16, be32, be64},
-    media::{Audio, Media},
+    media::{Audio, Form, Frames, Media},
 };
 
 /// Bytes at the end of the file in which the last frame is looked for.
@@ -20,6 +21,12 @@ pub(super) const HEAD: usize = 16;
 pub(super) struct StreamInfo {
     /// The size of all blocks but the last, if it is fixed.
     pub(super) block: u16,
+    /// Whether it is.
+    pub(super) fixed: bool,
+    /// Bytes of the largest frame; 0 where the encoder did not know.
+    pub(super) largest: u32,
+    /// Bits of a sample.
+    pub(super) bits: u8,
     /// Samples a second.
     pub(super) rate: u32,
     /// Channels, 1 to 8.
@@ -32,13 +39,35 @@ impl StreamInfo {
     /// The block from its 34 bytes, without its header.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         let packed = be64(body, 10)?;
-        let block = (be32(body, 0)? & 0xffff) as u16;
+        let blocks = be32(body, 0)?;
+        let block = (blocks & 0xffff) as u16;
         Some(Self {
             block,
+            fixed: blocks >> 16 == u32::from(block) && block > 0,
+            largest: be32(body, 6)? & 0xff_ffff,
+            bits: (packed >> 36 & 31) as u8 + 1,
             rate: (packed >> 44) as u32,
             channels: (packed >> 41 & 7) as u16 + 1,
             total: packed & 0xf_ffff_ffff,
         })
+    }
+
+    /// What can be copied of a stream with this header.
+    pub(super) fn form(&self) -> Form {
+        Form::Flac { bits: self.bits, block: self.block }
+    }
+
+    /// The frames of a stream of so many samples in a file of `length` bytes, by what the header says of the largest; None
+    /// where it says nothing, or blocks are not of one size.
+    fn frames(&self, samples: u64, length: u64) -> Option<Frames> {
+        if !self.fixed || self.largest == 0 || samples == 0 {
+            return None;
+        }
+        let (block, largest) = (u64::from(self.block), u64::from(self.largest));
+        let count = samples.min(length.saturating_mul(DENSEST)).div_ceil(block);
+        let densest = length.min(largest * span(self.rate, block));
+        let form = self.form();
+        Some(Frames { form, count, samples: block, priming: 0, bytes: length, densest, largest })
     }
 }
 
@@ -57,8 +86,9 @@ pub(super) fn media(input: &Input<'_>, start: u64) -> Result<Media, Stop> {
         0 => last_sample(input, &info)?.ok_or(undetermined)?,
         total => total,
     };
+    let frames = input.total().and_then(|length| info.frames(samples, length));
     let audio = Audio::new(Codec::Flac, info.rate, info.channels, samples, Splice::Seek);
-    Ok(Media::sound(Container::Flac, audio))
+    Ok(Media::sound(Container::Flac, Audio { frames, ..audio }))
 }
 
 /// The end of the last frame in samples; None if no frame ends the file.
@@ -76,7 +106,7 @@ fn last_sample(input: &Input<'_>, info: &StreamInfo) -> Result<Option<u64>, Stop
 /// Start and size in samples of the frame that starts here; None if none does (RFC 9639 section 9.1).
 ///
 /// `block` is the size of all blocks but the last, where that is fixed. A header is at most [`HEAD`] bytes.
-pub(super) fn frame(frame: &[u8], block: u16) -> Option<(u64, u64)> {
+pub fn frame(frame: &[u8], block: u16) -> Option<(u64, u64)> {
     let &[0xff, b1 @ (0xf8 | 0xf9), b2, b3, ..] = frame else {
         return None;
     };
@@ -123,14 +153,14 @@ fn coded(bytes: &[u8]) -> Option<(u64, usize)> {
 }
 
 /// CRC-8 of a frame header; 0 over header and checksum.
-fn crc8(bytes: &[u8]) -> u8 {
+pub fn crc8(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |crc, byte| {
         (0..8).fold(crc ^ byte, |crc, _| crc << 1 ^ if crc & 0x80 == 0 { 0 } else { 0x07 })
     })
 }
 
 /// CRC-16 of a frame; 0 over frame and checksum.
-fn crc16(bytes: &[u8]) -> u16 {
+pub fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| {
             crc << 1 ^ if crc & 0x8000 == 0 { 0 } else { 0x8005 }

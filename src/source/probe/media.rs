@@ -90,7 +90,7 @@ pub struct Audio {
     pub delay: u64,
     /// How a head starts in the middle.
     pub splice: Splice,
-    /// Its frames, where they can be copied: AAC-LC of one configuration throughout.
+    /// Its frames, where they can be copied: AAC-LC, Opus or FLAC of one configuration throughout.
     pub frames: Option<Frames>,
     /// Its language and name.
     pub label: Label,
@@ -104,19 +104,43 @@ impl Audio {
     }
 }
 
-/// The AAC-LC frames of a track, of 1024 samples each.
+/// The frames of a track: packets of equally many samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frames {
+    /// What they are made of.
+    pub form: Form,
     /// How many.
     pub count: u64,
+    /// Samples of each, but for the last one, which may have fewer. Not 0.
+    pub samples: u64,
     /// Samples before the first audible one, as the container says; below 65,536.
     pub priming: u16,
-    /// Payload bytes of all.
+    /// Payload bytes of all, or more.
     pub bytes: u64,
-    /// Payload bytes of the densest second: of `rate / 1024` frames in a row, rounded down.
+    /// Payload bytes of the densest second, or more: of `rate / samples` frames in a row, rounded down, but of one at least.
     pub densest: u64,
-    /// Payload bytes of the largest frame.
+    /// Payload bytes of the largest frame, or more.
     pub largest: u64,
+}
+
+/// What frames are made of that can be copied, and what a player has to be told of it beside rate and channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// AAC-LC.
+    Aac,
+    /// Opus of one stream, mono or stereo (RFC 7845, channel mapping family 0).
+    Opus {
+        /// Its output gain in 1/256 dB.
+        gain: i16,
+    },
+    /// FLAC of one block size.
+    Flac {
+        /// Bits of a sample.
+        bits: u8,
+        /// Samples of all blocks but the last.
+        block: u16,
+    },
 }
 
 /// Frames a second, as a fraction: 30000/1001. Neither is 0.

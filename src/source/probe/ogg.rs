@@ -3,8 +3,9 @@
 use super::{
     Codec, Container, Input, Splice, Stop,
     flac::{self, StreamInfo},
+    frames::Weights,
     input::{Scan, array, be16, le16, le32, le64},
-    media::{Audio, Media},
+    media::{Audio, Form, Frames, Media},
     opus, unsupported, vorbis,
 };
 
@@ -149,9 +150,13 @@ struct Stream {
     /// The packet that the next page goes on with.
     open: Vec<u8>,
     inside: bool,
+    /// Bytes of that packet.
+    size: u64,
     setup: Option<vorbis::Setup>,
     info: Option<StreamInfo>,
     tally: Tally,
+    /// The sizes of Opus and FLAC.
+    weights: Weights,
 }
 
 /// What was counted of the audio packets.
@@ -186,9 +191,11 @@ impl Stream {
             held: 0,
             open: Vec::new(),
             inside: false,
+            size: 0,
             setup: None,
             info: None,
             tally: Tally::default(),
+            weights: Weights::new(opus::RATE),
         }
     }
 
@@ -212,10 +219,12 @@ impl Stream {
             } else {
                 let missing = flac::HEAD.saturating_sub(self.open.len());
                 self.open.extend(piece.iter().take(missing));
+                self.size += piece.len() as u64;
                 if ends {
                     audio = true;
                     self.packet().ok_or(undetermined.clone())?;
                     self.open.clear();
+                    self.size = 0;
                 }
             }
             self.inside = !ends;
@@ -241,6 +250,7 @@ impl Stream {
         if self.kind == Kind::Flac && self.headers.is_empty() {
             // Packets of headers that follow; 0 where the encoder did not know.
             self.info = packet.get(17..).and_then(StreamInfo::read);
+            self.weights = Weights::new(self.info?.rate);
             self.wanted = match be16(&packet, 7)? {
                 0 => return None,
                 n => 1 + usize::from(n),
@@ -273,16 +283,41 @@ impl Stream {
                 opus::samples(&self.open)?
             }
             // libavformat ends streams of FLAC with an empty packet.
-            _ if self.open.is_empty() => 0,
-            _ => flac::frame(&self.open, self.info?.block)?.1,
+            _ if self.open.is_empty() => return Some(()),
+            _ => {
+                let (start, samples) = flac::frame(&self.open, self.info?.block)?;
+                if start != tally.total {
+                    self.weights.spoil();
+                }
+                samples
+            }
         };
+        self.weights.push(self.size, samples);
         tally.first.get_or_insert(samples);
         tally.total += samples;
         tally.newest = samples;
         Some(())
     }
 
+    /// Its frames, where they can be copied.
+    fn frames(&self) -> Option<Frames> {
+        match self.kind {
+            Kind::Vorbis => None,
+            // What was cut out of a longer stream begins later than at 0.
+            Kind::Opus if self.tally.start != Some(0) => None,
+            Kind::Opus => {
+                let opus::Head { skip, gain } = opus::Head::read(self.headers.first()?)?;
+                self.weights.frames(Form::Opus { gain }, skip.into())
+            }
+            Kind::Flac => {
+                let info = self.info.filter(|info| info.fixed)?;
+                self.weights.frames(info.form(), 0)
+            }
+        }
+    }
+
     fn media(self) -> Result<Media, Stop> {
+        let frames = self.frames();
         let first = self.headers.first().map(Vec::as_slice).unwrap_or_default();
         let told = match self.kind {
             Kind::Vorbis => self.setup.as_ref().and_then(|setup| {
@@ -305,7 +340,7 @@ impl Stream {
         let (codec, rate, channels, samples) = told.ok_or(Stop::Undetermined(Container::Ogg))?;
         let splice = if codec == Codec::Vorbis { Splice::Decode } else { Splice::Seek };
         let audio = Audio::new(codec, rate, channels, samples, splice);
-        Ok(Media::sound(Container::Ogg, audio))
+        Ok(Media::sound(Container::Ogg, Audio { frames, ..audio }))
     }
 }
 

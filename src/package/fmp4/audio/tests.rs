@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::package::adts::MAX_FRAME;
+use crate::package::{adts::MAX_FRAME, fmp4::samples::Sample};
 
 fn frames(payloads: &[Vec<u8>]) -> Frames {
     let mut frames = Frames::default();
@@ -85,7 +85,7 @@ proptest! {
         let mut bytes = segment(3, 99, &frames(&payloads)).to_vec();
         // Half of the changes go to the boxes, where they hurt.
         for (n, (at, value)) in changes.iter().enumerate() {
-            let end = if n % 2 == 0 { HEAD + 4 * sizes.len() } else { bytes.len() };
+            let end = if n % 2 == 0 { 88 + 4 * sizes.len() } else { bytes.len() };
             bytes[at.index(end)] = *value;
         }
         if let Some(cut) = cut {
@@ -110,4 +110,62 @@ fn longest_frames_fit() {
     let frames = frames(&vec![vec![1; MAX_FRAME]; 300]);
     let segment = segment(1, u64::from(u32::MAX), &frames);
     assert_eq!(read(&segment), Ok((u64::from(u32::MAX), frames)));
+}
+
+/// The body of the box of this type, wherever it is.
+fn found(init: &[u8], kind: [u8; 4]) -> &[u8] {
+    let at = init.windows(4).position(|name| name == kind).expect("a box");
+    let size = u32::from_be_bytes(init[at - 4..at].try_into().unwrap()) as usize;
+    &init[at + 4..at - 4 + size]
+}
+
+#[test]
+fn opus_is_said_as_its_encapsulation_has_it() {
+    let init = init(Codec::Opus(Opus::new(2, 312, -256, 960).unwrap()));
+    let entry = found(&init, *b"Opus");
+    assert_eq!(entry[..8], [0, 0, 0, 0, 0, 0, 0, 1]);
+    assert_eq!(entry[16..28], [0, 2, 0, 16, 0, 0, 0, 0, 0xbb, 0x80, 0, 0]);
+    assert_eq!(found(&init, *b"dOps"), [0, 2, 1, 0x38, 0, 0, 0xbb, 0x80, 0xff, 0, 0]);
+    assert_eq!(found(&init, *b"elst")[12..16], 312u32.to_be_bytes());
+    assert_eq!(found(&init, *b"mdhd")[12..16], 48_000u32.to_be_bytes());
+    assert_eq!(found(&init, *b"trex")[12..16], 960u32.to_be_bytes());
+}
+
+#[test]
+fn flac_is_said_as_its_encapsulation_has_it() {
+    let flac = Flac::new(96_000, 2, 24, 4_608).unwrap().of_length(960_000, 20_000);
+    let init = init(Codec::Flac(flac));
+    let entry = found(&init, *b"fLaC");
+    // 96 kHz do not fit: half of it stands there.
+    assert_eq!(entry[16..28], [0, 2, 0, 24, 0, 0, 0, 0, 0xbb, 0x80, 0, 0]);
+    let config = found(&init, *b"dfLa");
+    assert_eq!(config[..8], [0, 0, 0, 0, 0x80, 0, 0, 34]);
+    assert_eq!(config[8..], flac.stream_info());
+    assert!(!init.windows(4).any(|name| name == b"elst"), "nothing is to be taken away");
+    assert_eq!(found(&init, *b"mdhd")[12..16], 96_000u32.to_be_bytes());
+}
+
+#[test]
+fn packets_cost_four_bytes_each_until_one_is_shorter() {
+    let run = |durations: &[u32]| {
+        let mut run = Samples::default();
+        for &duration in durations {
+            run.push(&[7; 9], Sample { size: 0, duration, offset: 0, sync: true }).unwrap();
+        }
+        run
+    };
+    for (durations, width, end) in
+        [(&[960, 960, 960][..], 4, 4_880), (&[960, 960, 100], 8, 4_020), (&[500], 4, 2_500)]
+    {
+        let segment = packets(3, 2_000, &run(durations));
+        let count = durations.len();
+        assert_eq!(segment.len(), 92 + width * count + 8 + 9 * count);
+        assert!(segment.len() <= packets_size(count, 9 * count));
+        assert_eq!(ticks(&segment), Ok(2_000..end));
+        for length in 0..segment.len() {
+            assert!(ticks(&segment[..length]).is_err(), "{length}");
+        }
+        assert!(frame_count(&segment).is_err() && super::super::video::ticks(&segment).is_err());
+    }
+    assert!(ticks(&packets(1, 0, &Samples::default())).is_err());
 }

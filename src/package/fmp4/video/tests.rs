@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::package::fmp4::samples::Sample;
 
 fn run(samples: &[(Vec<u8>, u32, i32, bool)]) -> Samples {
     let mut run = Samples::default();

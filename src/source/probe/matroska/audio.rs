@@ -6,13 +6,15 @@ use super::{
         flac::{self, StreamInfo},
         frames::Weights,
         input::bits,
-        media::Audio,
-        media::scale,
+        media::{Audio, Form, scale},
         mpeg, opus, unsupported, vorbis,
     },
     element::{elements, float, unsigned},
     track::Track,
 };
+
+/// Nanoseconds of a second.
+const SECOND: u64 = 1_000_000_000;
 
 /// What tells the samples of a frame.
 #[derive(Clone, Debug)]
@@ -22,8 +24,7 @@ enum Length {
     Pcm(u64),
     Opus,
     Mpeg,
-    /// FLAC, with its usual block size.
-    Flac(u16),
+    Flac(StreamInfo),
     /// E-AC-3, by its header.
     Eac3,
     Vorbis(vorbis::Setup),
@@ -43,8 +44,8 @@ pub(super) struct Sound {
     window: u64,
     /// Nanoseconds that are cut from the newest block.
     discard: u64,
-    /// The sizes of its frames, if they are AAC-LC and none was laced.
-    weights: Option<Weights>,
+    /// The sizes of its frames, if they are such as can be copied and none was laced.
+    weights: Option<(Form, Weights)>,
 }
 
 impl Sound {
@@ -80,7 +81,7 @@ impl Sound {
             "A_FLAC" => {
                 let info = private.get(8..).and_then(StreamInfo::read).ok_or_else(undetermined)?;
                 (rate, channels) = (info.rate, info.channels);
-                (Codec::Flac, Length::Flac(info.block))
+                (Codec::Flac, Length::Flac(info))
             }
             "A_AAC" => {
                 let config = aac::Config::read(private).ok_or_else(undetermined)?;
@@ -103,7 +104,15 @@ impl Sound {
         if rate == 0 || track.number == 0 || matches!(length, Length::Pcm(0)) {
             return Err(undetermined());
         }
-        let weights = (codec == Codec::Aac { object: 2 }).then(|| Weights::new(rate));
+        let form = match (&codec, &length) {
+            (Codec::Aac { object: 2 }, _) => Some(Form::Aac),
+            (Codec::Opus, _) => opus::Head::read(private)
+                .filter(|head| scale(track.delay, rate.into(), SECOND) == u64::from(head.skip))
+                .map(|head| Form::Opus { gain: head.gain }),
+            (_, Length::Flac(info)) if info.fixed && track.delay == 0 => Some(info.form()),
+            _ => None,
+        };
+        let weights = form.map(|form| (form, Weights::new(rate)));
         let (delay, samples, window, discard) = (track.delay, 0, 0, 0);
         Ok(Self { codec, rate, channels, delay, length, samples, window, discard, weights })
     }
@@ -124,8 +133,6 @@ impl Sound {
         self.discard = 0;
         if laced {
             self.weights = None;
-        } else if let Some(weights) = &mut self.weights {
-            weights.push(size);
         }
         let samples = match &self.length {
             Length::Fixed(samples) => frames * samples,
@@ -134,7 +141,13 @@ impl Sound {
             Length::Opus => opus::samples(frame)?,
             Length::Mpeg => mpeg::Header::read(frame)?.samples(),
             Length::Eac3 => eac3(frame)?,
-            Length::Flac(block) => flac::frame(frame, *block)?.1,
+            Length::Flac(info) => {
+                let (start, samples) = flac::frame(frame, info.block)?;
+                if start != self.samples {
+                    self.weights = None;
+                }
+                samples
+            }
             Length::Vorbis(setup) => {
                 let window = setup.window(*frame.first()?)?;
                 let samples = if self.window == 0 { 0 } else { (self.window + window) / 4 };
@@ -143,15 +156,20 @@ impl Sound {
             }
         };
         self.samples = self.samples.checked_add(samples)?;
+        if let Some((_, weights)) = &mut self.weights {
+            weights.push(size, samples);
+        }
         Some(())
     }
 
     /// The track that is `index` among the audio tracks; None where only decoding can tell.
     pub(super) fn told(self, track: &Track<'_>, index: u32) -> Option<Audio> {
-        let cut = |nanoseconds| scale(nanoseconds, u64::from(self.rate), 1_000_000_000);
+        let cut = |nanoseconds| scale(nanoseconds, u64::from(self.rate), SECOND);
         let samples =
             self.samples.checked_sub(cut(self.delay).saturating_add(cut(self.discard)))?;
-        let frames = self.weights.as_ref().and_then(|weights| weights.frames(cut(self.delay)));
+        let priming = cut(self.delay);
+        let frames =
+            self.weights.as_ref().and_then(|(form, weights)| weights.frames(*form, priming));
         let audio = Audio::new(self.codec, self.rate, self.channels, samples, Splice::Decode);
         Some(Audio { index, frames, label: track.label.clone(), ..audio })
     }

@@ -4,7 +4,7 @@ use super::{
     super::{
         Codec, Container, Input, Splice, Stop,
         frames::Weights,
-        media::{Audio, Frames},
+        media::{Audio, Form, Frames},
     },
     boxes::child,
     entry::{Entry, Packet},
@@ -126,19 +126,37 @@ impl<'a> Table<'a> {
         decoded.checked_sub(skip)
     }
 
-    /// The frames that ffmpeg would copy, of AAC-LC.
+    /// The frames that ffmpeg would copy.
     fn frames(&self) -> Option<Frames> {
-        let lc = self.entry.codec == Codec::Aac { object: 2 } && self.scale == self.entry.rate;
-        let (_, last, _) = self.packets().filter(|_| lc)?;
-        let priming = if let Edits::One(edit) = self.edits { edit.start } else { 0 };
-        if priming > BEFORE * u64::from(self.scale) {
-            return None;
-        }
+        let (form, priming) = self.form()?;
+        let (_, last, _) = self.packets()?;
         let mut weights = Weights::new(self.entry.rate);
-        for sample in 0..=last {
-            weights.push(self.sizes.size(sample)?);
+        for (sample, duration) in (0..=last).zip(self.durations.each()) {
+            weights.push(self.sizes.size(sample)?, self.samples_of(duration));
         }
-        weights.frames(priming)
+        weights.frames(form, priming).filter(|frames| frames.count == last + 1)
+    }
+
+    /// What could be copied, and the samples in front of it that are not to be heard; None where the two do not fit together.
+    fn form(&self) -> Option<(Form, u64)> {
+        let (form, skip) = self.entry.form.filter(|_| self.scale == self.entry.rate)?;
+        let priming = match self.edits {
+            Edits::One(edit) => edit.start,
+            _ => 0,
+        };
+        let fits = match form {
+            Form::Aac => priming <= BEFORE * u64::from(self.scale),
+            Form::Opus { .. } | Form::Flac { .. } => priming == skip,
+        };
+        fits.then_some((form, priming))
+    }
+
+    /// Samples of a packet that lasts so many ticks of a track whose ticks are samples.
+    fn samples_of(&self, ticks: u32) -> u64 {
+        match self.entry.packet {
+            Packet::Fixed(samples) => samples,
+            _ => ticks.into(),
+        }
     }
 
     /// The track of a movie with fragments.
@@ -156,7 +174,7 @@ impl<'a> Table<'a> {
             first.get_or_insert(sample.decoded);
             count += 1;
             length = length.saturating_add(u64::from(sample.duration));
-            weights.push(u64::from(sample.size));
+            weights.push(u64::from(sample.size), self.samples_of(sample.duration));
         });
         walked.ok_or_else(undetermined)?;
         let samples = match self.entry.packet {
@@ -165,10 +183,8 @@ impl<'a> Table<'a> {
             _ => None,
         };
         let samples = samples.ok_or_else(undetermined)?;
-        let lc = exact && self.entry.codec == Codec::Aac { object: 2 };
-        let priming = if let Edits::One(edit) = self.edits { edit.start } else { 0 };
         let mut sound = self.told(track, index, samples, first.unwrap_or(0).cast_signed())?;
-        sound.audio.frames = weights.frames(priming).filter(|_| lc);
+        sound.audio.frames = self.form().and_then(|(form, priming)| weights.frames(form, priming));
         Ok(sound)
     }
 

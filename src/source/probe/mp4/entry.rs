@@ -4,6 +4,7 @@ use super::{
     super::{
         Codec, Container, Stop, aac, flac,
         input::{be16, be32, bits},
+        media::Form,
         mpeg, opus, unsupported,
     },
     boxes::{boxes, child, descend},
@@ -16,6 +17,8 @@ pub(super) struct Entry {
     pub(super) rate: u32,
     pub(super) channels: u16,
     pub(super) packet: Packet,
+    /// What can be copied of it, and the samples that it says to throw away at the start.
+    pub(super) form: Option<(Form, u64)>,
 }
 
 /// How many samples come out of one packet.
@@ -58,13 +61,16 @@ impl Entry {
             _ => return Err(undetermined),
         };
         let children = children.unwrap_or_default();
-        let plain = |codec, packet| Some(Self { codec, rate, channels, packet });
+        let plain_of =
+            |codec, channels, packet| Some(Self { codec, rate, channels, packet, form: None });
+        let plain = |codec, packet| plain_of(codec, channels, packet);
         let pcm = |codec, bytes| plain(codec, Packet::Pcm(bytes * u64::from(channels)));
         let entry = match &kind {
             b"mp4a" => esds(children).and_then(|esds| Self::elementary(esds, rate, channels)),
             b"alac" => child(children, *b"alac").and_then(|config| {
                 let (rate, channels) = (be32(config, 24)?, u16::from(*config.get(13)?));
-                Some(Self { codec: Codec::Alac, rate, channels, packet: Packet::Told })
+                let packet = Packet::Told;
+                Some(Self { codec: Codec::Alac, rate, channels, packet, form: None })
             }),
             b"fLaC" => child(children, *b"dfLa").and_then(|config| {
                 let info = flac::StreamInfo::read(config.get(8..)?)?;
@@ -73,25 +79,34 @@ impl Entry {
                     rate: info.rate,
                     channels: info.channels,
                     packet: Packet::Told,
+                    form: info.fixed.then_some((info.form(), 0)),
                 })
             }),
             b"Opus" => child(children, *b"dOps").and_then(|config| {
-                let channels = u16::from(*config.get(1)?);
-                Some(Self { codec: Codec::Opus, rate: opus::RATE, channels, packet: Packet::Usual })
+                let channels = *config.get(1)?;
+                let head =
+                    opus::Head { skip: be16(config, 2)?, gain: be16(config, 8)?.cast_signed() };
+                let head = head.checked(channels, *config.get(10)?);
+                Some(Self {
+                    codec: Codec::Opus,
+                    rate: opus::RATE,
+                    channels: channels.into(),
+                    packet: Packet::Usual,
+                    form: head.map(|head| (Form::Opus { gain: head.gain }, head.skip.into())),
+                })
             }),
             b".mp3" | b"ms\0\x55" => {
                 plain(Codec::Mp3, Packet::Fixed(if rate < 32_000 { 576 } else { 1_152 }))
             }
             b"ac-3" => child(children, *b"dac3").and_then(|config| {
                 let channels = ac3_channels(*config.get(1)?);
-                Some(Self { codec: Codec::Ac3, rate, channels, packet: Packet::Fixed(1_536) })
+                plain_of(Codec::Ac3, channels, Packet::Fixed(1_536))
             }),
             b"ec-3" => child(children, *b"dec3").and_then(|config| {
                 // One independent substream and no dependent one: what ffmpeg decodes is what this says.
                 let alone = bits(config, 13, 3)? == 0 && bits(config, 35, 4)? == 0;
                 let channels = ac3_channels((bits(config, 28, 4)? << 2) as u8);
-                let packet = Packet::Usual;
-                alone.then_some(Self { codec: Codec::Eac3, rate, channels, packet })
+                plain_of(Codec::Eac3, channels, Packet::Usual).filter(|_| alone)
             }),
             b"sowt" | b"twos" if matches!(depth, 8 | 16) => pcm(Codec::Pcm, u64::from(depth / 8)),
             b"in24" => pcm(Codec::Pcm, 3),
@@ -127,11 +142,14 @@ impl Entry {
                     rate,
                     channels,
                     packet: Packet::Fixed(frame),
+                    // Priming is told by the edit list alone.
+                    form: (object == 2).then_some((Form::Aac, 0)),
                 })
             }
             0x69 | 0x6b => {
                 let samples = if rate < 32_000 { 576 } else { 1_152 };
-                Some(Self { codec: Codec::Mp3, rate, channels, packet: Packet::Fixed(samples) })
+                let packet = Packet::Fixed(samples);
+                Some(Self { codec: Codec::Mp3, rate, channels, packet, form: None })
             }
             _ => None,
         }
