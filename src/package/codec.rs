@@ -49,7 +49,7 @@ impl Codec {
             }
             Form::Flac { bits, block } => {
                 let flac = Flac::new(track.rate, channels, bits, block)?;
-                Some(Self::Flac(flac.of_length(track.samples, frames.largest)))
+                Some(Self::Flac(flac.with_largest(frames.largest)))
             }
         }
     }

@@ -26,8 +26,7 @@ pub struct Flac {
     channels: u8,
     bits: u8,
     block: NonZero<u16>,
-    /// Samples a channel of the whole track, and bytes of the largest frame; 0 where they are not known.
-    total: u64,
+    /// Bytes of the largest frame; 0 where they are not known.
     largest: u32,
 }
 
@@ -37,14 +36,14 @@ impl Flac {
         let sound = RATES.contains(&rate) && matches!(channels, 1 | 2) && matches!(bits, 16 | 24);
         let known = sound && (SMALLEST..=LARGEST).contains(&block);
         let block = NonZero::new(block)?;
-        known.then_some(Self { rate, channels, bits, block, total: 0, largest: 0 })
+        known.then_some(Self { rate, channels, bits, block, largest: 0 })
     }
 
-    /// The same, of so many samples a channel, and with so many bytes in its largest frame.
+    /// The same, with so many bytes in its largest frame.
     #[must_use]
-    pub fn of_length(self, samples: u64, largest: u64) -> Self {
-        let fits = |value: u64, bits: u32| if value >> bits == 0 { value } else { 0 };
-        Self { total: fits(samples, 36), largest: fits(largest, 24) as u32, ..self }
+    pub fn with_largest(self, bytes: u64) -> Self {
+        let largest = u32::try_from(bytes).ok().filter(|bytes| bytes >> 24 == 0).unwrap_or(0);
+        Self { largest, ..self }
     }
 
     /// Samples a second.
@@ -67,7 +66,7 @@ impl Flac {
         self.block.get() as u64
     }
 
-    /// The body of its STREAMINFO. Its checksum is left out: silence may stand behind what it was made of.
+    /// The body of its STREAMINFO. Length and checksum are left open: silence may stand behind what it was made of.
     pub fn stream_info(&self) -> Vec<u8> {
         let mut info = Vec::with_capacity(34);
         info.put_u16(self.block.get());
@@ -75,7 +74,7 @@ impl Flac {
         info.put_uint(0, 3);
         info.put_uint(self.largest.into(), 3);
         let (channels, bits) = (u64::from(self.channels) - 1, u64::from(self.bits) - 1);
-        info.put_u64(u64::from(self.rate) << 44 | channels << 41 | bits << 36 | self.total);
+        info.put_u64(u64::from(self.rate) << 44 | channels << 41 | bits << 36);
         info.put_u128(0);
         info
     }
@@ -147,13 +146,13 @@ mod tests {
 
     #[test]
     fn stream_info_says_what_it_is() {
-        let flac = Flac::new(96_000, 1, 16, 4_608).unwrap().of_length(1 << 35, 5_000);
+        let flac = Flac::new(96_000, 1, 16, 4_608).unwrap().with_largest(5_000);
         let info = flac.stream_info();
         assert_eq!(info.len(), 34);
         assert_eq!(info[..10], [0x12, 0, 0x12, 0, 0, 0, 0, 0, 0x13, 0x88]);
-        assert_eq!(info[10..18], [0x17, 0x70, 0, 0xf8, 0, 0, 0, 0]);
-        let flac = flac.of_length(1 << 36, 1 << 24);
-        assert_eq!(flac.stream_info()[5..10], [0, 0, 0, 0, 0][..]);
+        assert_eq!(info[10..18], [0x17, 0x70, 0, 0xf0, 0, 0, 0, 0]);
+        let flac = flac.with_largest(1 << 24);
+        assert_eq!(flac.stream_info()[7..10], [0, 0, 0]);
     }
 
     #[test]

@@ -133,7 +133,7 @@ fn opus_is_said_as_its_encapsulation_has_it() {
 
 #[test]
 fn flac_is_said_as_its_encapsulation_has_it() {
-    let flac = Flac::new(96_000, 2, 24, 4_608).unwrap().of_length(960_000, 20_000);
+    let flac = Flac::new(96_000, 2, 24, 4_608).unwrap().with_largest(20_000);
     let init = init(Codec::Flac(flac));
     let entry = found(&init, *b"fLaC");
     // 96 kHz do not fit: half of it stands there.
