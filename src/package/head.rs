@@ -102,8 +102,8 @@ impl<'a> Setting<'a> {
         let rung = package.plan.rung(rendition.track);
         let rung =
             rung.ok_or_else(|| Error::encode_failed("nothing is planned for this rendition"))?;
-        let order =
-            picture::Order { rung, input, segment: n, threads: packager.threads, distrusted };
+        let (threads, held) = (packager.threads, rendition.is_held());
+        let order = picture::Order { rung, input, segment: n, threads, distrusted, held };
         // All threads count, and slower than real time on each is more than anybody would watch.
         let cpu = 60 + (length * 4.0) as u64 * packager.threads as u64;
         let muxer = Muxer::video(rung, n);
@@ -257,7 +257,7 @@ impl<'a> Head<'a> {
 
     /// Pauses while no stream lives that could play this, or players are far behind: a pipe that nobody reads holds ffmpeg.
     async fn rest(&self, next: u32) -> Option<End> {
-        if self.part.is_due(next) {
+        if self.part.is_due_of(next, self.control) {
             return None;
         }
         let back = async {
@@ -281,8 +281,15 @@ impl<'a> Head<'a> {
         if !matches!(exit.status.code(), Some(0 | DAMAGED)) {
             return Err(crashed(&exit));
         }
-        let Part { package, rendition } = self.part;
-        let Gap { frames, seconds, blank } = self.muxer.end().map_err(|e| self.doubt(&e))?;
+        let rendition = &self.part.rendition;
+        let told = self.muxer.end();
+        if told.is_err()
+            && let Some(Gap { frames, seconds, .. }) = self.dark()
+        {
+            self.warn_of_end(frames, seconds, &exit);
+            return Ok(End::Yielded);
+        }
+        let Gap { frames, seconds, blank } = told.map_err(|e| self.doubt(&e))?;
         if frames > ROUNDING && self.seeks {
             rendition.distrust();
             return Err(Error::encode_failed("seeking gave less than the source holds"));
@@ -294,14 +301,8 @@ impl<'a> Head<'a> {
             // The end of the source, or a source that is no good: whether it has a beginning tells.
             self.control.starve(self.packager.wait_for(self.part, 0)).await?;
         }
-        if frames > ROUNDING && rendition.add_missing(frames) {
-            self.packager.metrics.short_sources.inc();
-            tracing::warn!(
-                package = %package.key,
-                track = %rendition.track,
-                complaints = exit.complaints,
-                "a source ends {seconds:.0} s before its header's promise; silence or a still picture is appended"
-            );
+        if frames > ROUNDING {
+            self.warn_of_end(frames, seconds, &exit);
         }
         while let Some((n, segment)) = self.muxer.segment().map_err(|e| wrote(&e))? {
             self.keep_init().await?;
@@ -310,6 +311,32 @@ impl<'a> Head<'a> {
             }
         }
         Ok(End::Done)
+    }
+
+    /// What is missing where an encoder that has decoded all of a source came by nothing to show: from then on, heads hold
+    /// its last picture. None where it is not known to have had any, or that has been tried.
+    fn dark(&self) -> Option<Gap> {
+        let Part { package, rendition } = self.part;
+        let rung = package.plan.rung(rendition.track).filter(|rung| rung.copied.is_none())?;
+        let start = rung.frames(self.control.start)?.start;
+        let is_behind = self.control.start > 0 && !self.seeks;
+        let frames = rung.table.total() / u64::from(rung.duration()) - start;
+        let seconds = frames as f64 / rung.frame_rate();
+        (is_behind && rendition.hold()).then_some(Gap { frames, seconds, blank: true })
+    }
+
+    /// Says once for each rendition that its source is shorter than was told.
+    fn warn_of_end(&self, frames: u64, seconds: f64, exit: &Exit) {
+        let Part { package, rendition } = self.part;
+        if rendition.add_missing(frames) {
+            self.packager.metrics.short_sources.inc();
+            tracing::warn!(
+                package = %package.key,
+                track = %rendition.track,
+                complaints = exit.complaints,
+                "a source ends {seconds:.0} s before its header's promise; silence or a still picture is appended"
+            );
+        }
     }
 }
 

@@ -199,14 +199,17 @@ impl Package {
         !self.is_live() && self.heads() == 0
     }
 
-    /// What is wrong with its source, if nothing in that can be decoded.
+    /// What is wrong with its source, if nothing in that can be decoded, or none of its pictures: every rung has failed then.
     fn uselessness(&self) -> Option<Error> {
         let failure = |rendition: &Arc<Rendition>| match rendition.outlook(0) {
             Outlook::Failed(error) if error.code() == Code::EncodeFailed => Some(error),
             _ => None,
         };
         let none = self.renditions.iter().all(|rendition| !rendition.has_any());
-        self.renditions.iter().find_map(failure).filter(|_| none)
+        let rungs = self.renditions.iter().filter(|rendition| rendition.track.kind == Kind::Video);
+        let blind: Option<Vec<_>> = rungs.map(failure).collect();
+        let failed = self.renditions.iter().find_map(failure).filter(|_| none);
+        failed.or_else(|| blind?.pop())
     }
 
     /// Lets go of the source if it is complete, or nobody plays it. A file that was named to us is not found again, and costs
@@ -260,14 +263,19 @@ impl Part {
         self.package.is_live() && self.rendition.is_due(n)
     }
 
-    /// Waits until segment `n` is due; false when the head is told to end before.
+    /// Whether segment `n` is due, or somebody relies on this head to get to another one by it.
+    fn is_due_of(&self, n: u32, head: &Control) -> bool {
+        self.is_due(n) || self.package.is_live() && self.rendition.is_followed(head)
+    }
+
+    /// Waits until segment `n` is due of this head; false when it is told to end before.
     async fn wait_until_due(&self, n: u32, head: &Control) -> bool {
         loop {
             let (lively, changed) = (self.package.lively.notified(), self.rendition.changed());
             if head.stop.load(Relaxed) {
                 return false;
             }
-            if self.is_due(n) {
+            if self.is_due_of(n, head) {
                 return true;
             }
             tokio::select! {

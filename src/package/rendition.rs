@@ -56,6 +56,7 @@ pub struct Rendition {
     bytes: AtomicU64,
     missing: AtomicU64,
     distrusted: AtomicBool,
+    held: AtomicBool,
     finished: AtomicBool,
     init: OnceLock<Bytes>,
     pace: Option<Pace>,
@@ -95,6 +96,7 @@ impl Rendition {
             bytes: AtomicU64::new(bytes),
             missing: AtomicU64::new(0),
             distrusted: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             finished: AtomicBool::new(false),
             init: OnceLock::new(),
             pace: None,
@@ -168,6 +170,16 @@ impl Rendition {
         self.distrusted.store(true, Relaxed);
     }
 
+    /// Whether the source has shown its last picture before the end of the rendition: that one is held from there on.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Relaxed)
+    }
+
+    /// Holds the last picture of the source; says whether that is news.
+    pub fn hold(&self) -> bool {
+        !self.held.swap(true, Relaxed)
+    }
+
     /// Whether every segment is there.
     pub fn is_complete(&self) -> bool {
         self.state().missing == 0
@@ -211,8 +223,9 @@ impl Rendition {
 
     /// Says that somebody waits for segment `n` for as long as the returned guard lives.
     pub fn wait(self: &Arc<Self>, n: u32) -> Waiter {
-        self.note(n);
         *self.state().waiting.entry(n).or_default() += 1;
+        // A head that rests looks for those who wait when it is woken.
+        self.note(n);
         Waiter { rendition: self.clone(), n }
     }
 
