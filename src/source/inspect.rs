@@ -76,7 +76,7 @@ impl Sources {
                 Ok(media) => match cut {
                     Err(Stop::More(more)) if !whole => more.max(need + 1),
                     cut => {
-                        warn_of_cut(pin, cut);
+                        warn_of_cut(pin, &cut);
                         return Ok(media);
                     }
                 },
@@ -84,7 +84,7 @@ impl Sources {
                 Err(Stop::Whole) if !whole => u64::MAX,
                 Err(Stop::Undetermined(container)) if whole => {
                     let media = self.decode(spool, container).await?;
-                    warn_of_cut(pin, cut);
+                    warn_of_cut(pin, &cut);
                     return Ok(media);
                 }
                 Err(Stop::Undetermined(_)) => u64::MAX,
@@ -107,8 +107,8 @@ impl Sources {
     }
 }
 
-fn warn_of_cut(pin: &Pin, cut: Result<bool, Stop>) {
-    if cut == Ok(true) {
+fn warn_of_cut(pin: &Pin, cut: &Result<bool, Stop>) {
+    if matches!(cut, Ok(true)) {
         let (source, bytes) = (pin.id(), pin.spool().total());
         tracing::warn!(
             source,
