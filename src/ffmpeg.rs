@@ -33,8 +33,8 @@ use tokio::{
 
 use crate::error::{Code, Error, Result};
 
-/// Bytes of stderr that are kept for the log; older ones are dropped.
-const TAIL: usize = 8 * 1024;
+/// Bytes of stderr that are kept for the log; older ones are dropped. A damaged source makes ffmpeg repeat itself.
+const TAIL: usize = 1024;
 
 /// Descriptors that an ffmpeg may have open: its pipes, its source and its libraries while they load.
 const FILES: u64 = 64;

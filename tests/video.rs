@@ -81,6 +81,17 @@ fn encoders(broker: &Broker) -> usize {
     broker.children().iter().filter(|child| !child.is_gone() && encodes(child.arguments())).count()
 }
 
+/// Its head has made what players begin with, and rests one segment before.
+#[test]
+fn who_begins_behind_a_head_that_rests_is_served() {
+    let upstream = Upstream::start();
+    let broker = setup(&upstream).with("packager.copy", vec!["aac", "h264"]).start();
+    upstream.audio("a", film(10.0));
+    let player = Player::new(&broker, &broker.token("a"));
+    let playlist = player.playlist("v0.m3u8");
+    player.get(&playlist.segments[2].uri).expect(200);
+}
+
 #[test]
 fn every_kind_of_film_plays_from_start_to_end() {
     let upstream = Upstream::start();

@@ -137,9 +137,11 @@ impl<'a> Copier<'a> {
             return Err(OUT_OF_STEP);
         }
         if !begun {
-            // After a seek, what comes before the keyframe that was sought.
+            // After a seek, what comes before the keyframe that was sought. If that never comes, the last one is shown.
             if is_bound {
                 self.begin(next);
+            } else if next.sync {
+                self.reel.keyframe = next.data;
             }
             return Ok(None);
         }

@@ -206,7 +206,7 @@ impl Head<'_> {
 
     /// Pauses while no stream lives that could play this, or players are far behind: a pipe that nobody reads holds ffmpeg.
     async fn rest(&self, next: u32) -> Option<End> {
-        if self.part.is_due(next) {
+        if self.part.is_due_of(next, self.control) {
             return None;
         }
         let back = async {

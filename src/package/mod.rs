@@ -69,6 +69,7 @@ use tokio::sync::{Notify, OnceCell};
 
 pub use self::packager::Packager;
 use self::{
+    audio::Audio,
     control::Control,
     file::{Kind, Track},
     key::Key,
@@ -79,7 +80,7 @@ use self::{
 use crate::{
     disk::Reservation,
     error::{Code, Error, Result},
-    source::{Origin, Source, cache::Pin},
+    source::{Origin, Source, cache::Pin, probe::Container},
     time::now,
 };
 
@@ -211,14 +212,17 @@ impl Package {
         !self.is_live() && self.heads() == 0
     }
 
-    /// What is wrong with its source, if nothing in that can be decoded.
+    /// What is wrong with its source, if nothing in that can be decoded, or none of its pictures: every rung has failed then.
     fn uselessness(&self) -> Option<Error> {
         let failure = |rendition: &Arc<Rendition>| match rendition.outlook(0) {
             Outlook::Failed(error) if error.code() == Code::EncodeFailed => Some(error),
             _ => None,
         };
         let none = self.renditions.iter().all(|rendition| !rendition.has_any());
-        self.renditions.iter().find_map(failure).filter(|_| none)
+        let rungs = self.renditions.iter().filter(|rendition| rendition.track.kind == Kind::Video);
+        let blind: Option<Vec<_>> = rungs.map(failure).collect();
+        let failed = self.renditions.iter().find_map(failure).filter(|_| none);
+        failed.or_else(|| blind?.pop())
     }
 
     /// Lets go of the source if it is complete, or nobody plays it. A file that was named to us is not found again, and costs
@@ -269,10 +273,9 @@ impl Part {
 
     /// A head of it for segment `n`, that begins now.
     fn control(&self, n: u32) -> Arc<Control> {
-        match self.package.plan.audio(self.rendition.track) {
-            Some(audio) if audio.is_copied() => Control::copying(n),
-            _ => Control::new(n),
-        }
+        let audio = self.package.plan.audio(self.rendition.track);
+        let reads_all = |audio: &Audio| audio.is_copied() && audio.container != Container::Mp4;
+        if audio.is_some_and(reads_all) { Control::copying(n) } else { Control::new(n) }
     }
 
     /// Whether a stream lives, and is near enough, for segment `n` to be made now.
@@ -280,14 +283,19 @@ impl Part {
         self.package.is_live() && self.rendition.is_due(n)
     }
 
-    /// Waits until segment `n` is due; false when the head is told to end before.
+    /// Whether segment `n` is due, or somebody relies on this head to get to another one by it.
+    fn is_due_of(&self, n: u32, head: &Control) -> bool {
+        self.is_due(n) || self.package.is_live() && self.rendition.is_followed(head)
+    }
+
+    /// Waits until segment `n` is due of this head; false when it is told to end before.
     async fn wait_until_due(&self, n: u32, head: &Control) -> bool {
         loop {
             let (lively, changed) = (self.package.lively.notified(), self.rendition.changed());
             if head.stop.load(Relaxed) {
                 return false;
             }
-            if self.is_due(n) {
+            if self.is_due_of(n, head) {
                 return true;
             }
             tokio::select! {

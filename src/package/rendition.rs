@@ -54,6 +54,7 @@ pub struct Rendition {
     changed: Notify,
     missing: AtomicU64,
     distrusted: AtomicBool,
+    held: AtomicBool,
     init: OnceLock<Bytes>,
     pace: Option<Pace>,
 }
@@ -83,6 +84,7 @@ impl Rendition {
             changed: Notify::new(),
             missing: AtomicU64::new(0),
             distrusted: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             init: OnceLock::new(),
             pace: None,
         }
@@ -155,6 +157,16 @@ impl Rendition {
         self.distrusted.store(true, Relaxed);
     }
 
+    /// Whether the source has shown its last picture before the end of the rendition: that one is held from there on.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Relaxed)
+    }
+
+    /// Holds the last picture of the source; says whether that is news.
+    pub fn hold(&self) -> bool {
+        !self.held.swap(true, Relaxed)
+    }
+
     /// Whether every segment is there.
     pub fn is_complete(&self) -> bool {
         self.state().slots.is_complete()
@@ -196,8 +208,9 @@ impl Rendition {
 
     /// Says that somebody waits for segment `n`, or reads it, for as long as the returned guard lives.
     pub fn wait(self: &Arc<Self>, n: u32) -> Waiter {
-        self.note(n);
         *self.state().waiting.entry(n).or_default() += 1;
+        // A head that rests looks for those who wait when it is woken.
+        self.note(n);
         Waiter { rendition: self.clone(), n }
     }
 

@@ -106,8 +106,11 @@ impl Storyboard {
         }
         let start = (u64::from(n) * u64::from(PER_SPRITE)).saturating_mul(interval);
         let middle = start.saturating_add(self.length.saturating_sub(start).min(interval) / 2);
-        let lead = middle.min(LEAD);
-        args.pair("-ss", seconds(middle.saturating_sub(lead)));
+        // What has no index, or a broken one, may not be sought in.
+        let lead = if thorough { middle } else { middle.min(LEAD) };
+        if middle > lead {
+            args.pair("-ss", seconds(middle - lead));
+        }
         // What is shown at that time has begun before it, perhaps with the last key frame of all.
         args.words("-noaccurate_seek");
         args.open(self.container, &input);

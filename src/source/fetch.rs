@@ -79,7 +79,7 @@ impl Sources {
             let download = self.clone().download(key.to_owned(), body, pin.clone(), room, permit);
             (pin, Some(tokio::spawn(download)))
         };
-        match self.probe(pin.spool()).await {
+        match self.probe(&pin).await {
             Ok(media) => {
                 let checked = AtomicI64::new(now());
                 let origin = Origin::Upstream(qid);

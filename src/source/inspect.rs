@@ -42,9 +42,9 @@ impl Sources {
         };
         let file = std::path::absolute(file).map_err(unreadable(file))?;
         let spool = Arc::new(Spool::open(&file).map_err(unreadable(&file))?);
-        let media = self.probe(&spool).await?;
         let id = hex::encode(Sha256::digest(file.as_os_str().as_encoded_bytes()));
         let pin = Pin::local(&id, spool);
+        let media = self.probe(&pin).await?;
         let (warnings, validators) = (Vec::new(), Validators::default());
         let checked = AtomicI64::new(now());
         let source =
@@ -53,23 +53,39 @@ impl Sources {
     }
 
     /// Reads the header as it arrives.
-    pub(super) async fn probe(&self, spool: &Arc<Spool>) -> Result<Media> {
+    pub(super) async fn probe(&self, pin: &Pin) -> Result<Media> {
+        let spool = pin.spool();
         let mut need = FIRST_LOOK;
         loop {
             spool.wait_for(need).await?;
             let file = spool.clone();
             let look = move || {
                 let (whole, have) = (file.is_whole(), file.available());
-                (probe::probe(&Input::file(file.file(), have, file.total(), whole)), whole)
+                let input = Input::file(file.file(), have, file.total(), whole);
+                let told = probe::probe(&input);
+                let container = match &told {
+                    Ok(media) => Some(media.container),
+                    Err(Stop::Undetermined(container)) => Some(*container),
+                    Err(_) => None,
+                };
+                (told, container.map_or(Ok(false), |it| probe::is_cut(&input, it)), whole)
             };
-            let (told, whole) =
+            let (told, cut, whole) =
                 tokio::task::spawn_blocking(look).await.map_err(|e| unexpected(&e))?;
             need = match told {
-                Ok(media) => return Ok(media),
+                Ok(media) => match cut {
+                    Err(Stop::More(more)) if !whole => more.max(need + 1),
+                    cut => {
+                        warn_of_cut(pin, &cut);
+                        return Ok(media);
+                    }
+                },
                 Err(Stop::More(more)) if !whole => more.max(need + 1),
                 Err(Stop::Whole) if !whole => u64::MAX,
                 Err(Stop::Undetermined(container)) if whole => {
-                    return self.decode(spool, container).await;
+                    let media = self.decode(spool, container).await?;
+                    warn_of_cut(pin, &cut);
+                    return Ok(media);
                 }
                 Err(Stop::Undetermined(_)) => u64::MAX,
                 Err(Stop::Unsupported(found)) => return Err(unsupported(spool, &found)),
@@ -88,6 +104,17 @@ impl Sources {
         probe::last::decode(&self.ffmpeg, &path, container, self.copied, limit)
             .await
             .map_err(|found| unsupported(spool, &found))
+    }
+}
+
+fn warn_of_cut(pin: &Pin, cut: &Result<bool, Stop>) {
+    if matches!(cut, Ok(true)) {
+        let (source, bytes) = (pin.id(), pin.spool().total());
+        tracing::warn!(
+            source,
+            bytes,
+            "a file is shorter than its container says; what is there is played"
+        );
     }
 }
 

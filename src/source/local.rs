@@ -75,7 +75,7 @@ impl Sources {
         captions: Option<Path>,
     ) -> Outcome {
         let _turn = self.take_turn().await?;
-        let media = self.probe(pin.spool()).await;
+        let media = self.probe(&pin).await;
         if pin.spool().change().is_some() {
             return Err(Error::busy(
                 "the file is being written; ask again when it is whole",

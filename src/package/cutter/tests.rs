@@ -111,7 +111,8 @@ impl Source {
     /// What a head for segment `first` makes of a rung.
     fn head(&self, rung: &Rung, first: u32) -> Head {
         let input = Input::File(self.path.clone());
-        let order = Order { rung, input, segment: first, threads: 2, distrusted: false };
+        let order =
+            Order { rung, input, segment: first, threads: 2, distrusted: false, held: false };
         // In a transport stream a seek ends amid a group of pictures, which is worth a word to the decoder.
         let (stream, _) = run(&order.arguments());
         let mut cutter = Cutter::new(rung, first);
@@ -412,8 +413,14 @@ fn from_a_pipe_comes_the_same() {
     let args = "-t 5 -c:v libx264 -preset ultrafast -g 77 -bf 2 -movflags +faststart";
     let source = Source::new("a.mp4", video((30, 1), 5_000), "", args);
     let rung = source.rung();
-    let order =
-        Order { rung: &rung, input: Input::Pipe, segment: 0, threads: 2, distrusted: false };
+    let order = Order {
+        rung: &rung,
+        input: Input::Pipe,
+        segment: 0,
+        threads: 2,
+        distrusted: false,
+        held: false,
+    };
     let file = fs::File::open(&source.path).unwrap();
     let output = Command::new("ffmpeg").args(order.arguments()).stdin(file).output().unwrap();
     let mut cutter = Cutter::new(&rung, 0);
@@ -429,7 +436,8 @@ fn a_segment_comes_before_the_next_keyframe() {
     let source = Source::new("a.mp4", video((30, 1), 8_000), "", args);
     let rung = source.rung();
     let input = Input::File(source.path.clone());
-    let order = Order { rung: &rung, input, segment: 0, threads: 2, distrusted: false };
+    let order =
+        Order { rung: &rung, input, segment: 0, threads: 2, distrusted: false, held: false };
     let stream = ffmpeg(&order.arguments());
     let mut cutter = Cutter::new(&rung, 0);
     let mut bytes = stream.iter();
@@ -448,7 +456,8 @@ fn wild_streams_are_errors_or_segments_of_the_table() {
     let source = Source::new("a.mp4", video((10, 1), 2_000), "", args);
     let rung = source.rung();
     let input = Input::File(source.path.clone());
-    let order = Order { rung: &rung, input, segment: 0, threads: 2, distrusted: false };
+    let order =
+        Order { rung: &rung, input, segment: 0, threads: 2, distrusted: false, held: false };
     let stream = ffmpeg(&order.arguments());
     let change = (any::<prop::sample::Index>(), any::<u8>(), any::<bool>());
     let changes = prop::collection::vec(change, 0..6);
@@ -582,7 +591,8 @@ fn a_seek_that_comes_out_too_late_is_noticed() {
     source.media.container = Container::MpegTs;
     let rung = source.rung();
     let input = Input::File(source.path.clone());
-    let order = Order { rung: &rung, input, segment: 5, threads: 2, distrusted: false };
+    let order =
+        Order { rung: &rung, input, segment: 5, threads: 2, distrusted: false, held: false };
     assert!(order.seeks());
     let mut cutter = Cutter::new(&rung, 5);
     cutter.push(&run(&order.arguments()).0);

@@ -55,6 +55,8 @@ pub struct Order<'a> {
     pub threads: usize,
     /// Seeking in this source has failed before.
     pub distrusted: bool,
+    /// The source ends before this segment, and its last picture is shown.
+    pub held: bool,
 }
 
 impl Order<'_> {
@@ -66,7 +68,8 @@ impl Order<'_> {
         }
         // Before the track's own beginning there is nothing to seek to.
         let begins = self.rung.delay as f64 / 1000.0;
-        !self.distrusted && matches!(self.input, Input::File(_)) && self.at() > begins + self.lead()
+        let can = !self.distrusted && !self.held && matches!(self.input, Input::File(_));
+        can && self.at() > begins + self.lead()
     }
 
     fn lead(&self) -> f64 {
@@ -160,6 +163,10 @@ impl Order<'_> {
         if !self.seeks() {
             // What comes before the track's beginning shows its first picture.
             filter.push_str(":start_time=0");
+        }
+        if self.held {
+            let end = rung.table.total() / u64::from(rung.duration());
+            let _ = write!(filter, ",tpad=stop=-1:stop_mode=clone,trim=end_pts={end}");
         }
         if self.segment > 0 {
             let _ = write!(filter, ",trim=start_pts={}", self.first());

@@ -77,8 +77,8 @@ impl<'a> Setting<'a> {
         let rung = package.plan.rung(rendition.track);
         let rung =
             rung.ok_or_else(|| Error::encode_failed("nothing is planned for this rendition"))?;
-        let order =
-            picture::Order { rung, input, segment: n, threads: packager.threads, distrusted };
+        let (threads, held) = (packager.threads, rendition.is_held());
+        let order = picture::Order { rung, input, segment: n, threads, distrusted, held };
         // All threads count, and slower than real time on each is more than anybody would watch.
         let cpu = 60 + (length * 4.0) as u64 * packager.threads as u64;
         let muxer = Muxer::video(rung, n);
@@ -167,8 +167,15 @@ impl Running<'_> {
         if !matches!(exit.status.code(), Some(0 | DAMAGED)) {
             return Err(crashed(&exit));
         }
-        let Part { package, rendition } = self.head.part;
-        let Gap { frames, seconds, blank } = self.muxer.end().map_err(|e| self.doubt(&e))?;
+        let rendition = &self.head.part.rendition;
+        let told = self.muxer.end();
+        if told.is_err()
+            && let Some(Gap { frames, seconds, .. }) = self.dark()
+        {
+            self.warn_of_end(frames, seconds, &exit);
+            return Ok(End::Yielded);
+        }
+        let Gap { frames, seconds, blank } = told.map_err(|e| self.doubt(&e))?;
         if frames > ROUNDING && self.seeks {
             rendition.distrust();
             return Err(Error::encode_failed("seeking gave less than the source holds"));
@@ -180,14 +187,8 @@ impl Running<'_> {
             // The end of the source, or a source that is no good: whether it has a beginning tells.
             self.head.control.starve(self.head.packager.wait_for(self.head.part, 0)).await?;
         }
-        if frames > ROUNDING && rendition.add_missing(frames) {
-            self.head.packager.metrics.short_sources.inc();
-            tracing::warn!(
-                package = %package.key,
-                track = %rendition.track,
-                complaints = exit.complaints,
-                "a source ends {seconds:.0} s before its header's promise; silence or a still picture is appended"
-            );
+        if frames > ROUNDING {
+            self.warn_of_end(frames, seconds, &exit);
         }
         while let Some((n, segment)) = self.muxer.segment().map_err(|e| wrote(&e))? {
             self.keep_init().await?;
@@ -196,6 +197,32 @@ impl Running<'_> {
             }
         }
         Ok(End::Done)
+    }
+
+    /// What is missing where an encoder that has decoded all of a source came by nothing to show: from then on, heads hold
+    /// its last picture. None where it is not known to have had any, or that has been tried.
+    fn dark(&self) -> Option<Gap> {
+        let Head { part: Part { package, rendition }, control, .. } = self.head;
+        let rung = package.plan.rung(rendition.track).filter(|rung| rung.copied.is_none())?;
+        let start = rung.frames(control.start)?.start;
+        let is_behind = control.start > 0 && !self.seeks;
+        let frames = rung.table.total() / u64::from(rung.duration()) - start;
+        let seconds = frames as f64 / rung.frame_rate();
+        (is_behind && rendition.hold()).then_some(Gap { frames, seconds, blank: true })
+    }
+
+    /// Says once for each rendition that its source is shorter than was told.
+    fn warn_of_end(&self, frames: u64, seconds: f64, exit: &Exit) {
+        let Part { package, rendition } = self.head.part;
+        if rendition.add_missing(frames) {
+            self.head.packager.metrics.short_sources.inc();
+            tracing::warn!(
+                package = %package.key,
+                track = %rendition.track,
+                complaints = exit.complaints,
+                "a source ends {seconds:.0} s before its header's promise; silence or a still picture is appended"
+            );
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::{
     frames::span,
     input::{be16, be32, be64},
     media::{Audio, Form, Frames, Media},
+    unsupported,
 };
 
 /// Bytes at the end of the file in which the last frame is looked for.
@@ -12,6 +13,9 @@ const TAIL: u64 = 256 * 1024;
 
 /// Places there that may be tried: each costs a checksum to the end of the file.
 const TRIES: usize = 32;
+
+/// Metadata blocks that are looked at.
+const BLOCKS: usize = 1_000;
 
 /// The longest frame header in bytes.
 pub(super) const HEAD: usize = 16;
@@ -82,6 +86,9 @@ pub(super) fn media(input: &Input<'_>, start: u64) -> Result<Media, Stop> {
         _ => None,
     };
     let info = info.ok_or(undetermined.clone())?;
+    if !has_frames(input, start)? {
+        return Err(unsupported("FLAC without any samples"));
+    }
     let samples = match info.total {
         0 => last_sample(input, &info)?.ok_or(undetermined)?,
         total => total,
@@ -89,6 +96,21 @@ pub(super) fn media(input: &Input<'_>, start: u64) -> Result<Media, Stop> {
     let frames = input.total().and_then(|length| info.frames(samples, length));
     let audio = Audio::new(Codec::Flac, info.rate, info.channels, samples, Splice::Seek);
     Ok(Media::sound(Container::Flac, Audio { frames, ..audio }))
+}
+
+/// Whether anything comes behind the metadata blocks (RFC 9639 section 8).
+fn has_frames(input: &Input<'_>, start: u64) -> Result<bool, Stop> {
+    let mut at = start.saturating_add(4);
+    for _ in 0..BLOCKS {
+        let Some(head) = be32(&input.some(at, 4)?, 0) else {
+            return Ok(false);
+        };
+        at = at.saturating_add(4 + u64::from(head & 0xff_ffff));
+        if head >> 31 == 1 {
+            break;
+        }
+    }
+    Ok(input.total().is_none_or(|total| at < total))
 }
 
 /// The end of the last frame in samples; None if no frame ends the file.

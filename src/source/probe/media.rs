@@ -25,6 +25,10 @@ pub struct Media {
 /// The most pixels of a side that are played.
 const WIDEST: u32 = 8_192;
 
+/// The longest that is played, in milliseconds: a week. What damaged times promise must not fill the memory with its cuts.
+const LONGEST: u64 = 7 * DAY;
+const DAY: u64 = 24 * 3_600_000;
+
 impl Media {
     /// One audio track in a container of nothing else.
     pub(super) fn sound(container: Container, audio: Audio) -> Self {
@@ -33,8 +37,10 @@ impl Media {
     }
 
     /// Says when the earliest track starts, and by how much each other starts later, from the nanosecond at which each does.
+    /// Those without samples never start.
     pub(super) fn align(&mut self, audio: &[i64], video: Option<i64>) {
-        let earliest = audio.iter().copied().chain(video).min().unwrap_or(0);
+        let begin = self.audio.iter().zip(audio).filter(|(track, _)| track.samples > 0);
+        let earliest = begin.map(|(_, start)| *start).chain(video).min().unwrap_or(0);
         self.start = earliest.saturating_add(500_000).div_euclid(1_000_000);
         for (track, start) in self.audio.iter_mut().zip(audio) {
             track.delay = scale(start.abs_diff(earliest), u64::from(track.rate), 1_000_000_000);
@@ -61,8 +67,22 @@ impl Media {
                 Some(_) => "video without any pixels".to_owned(),
                 None => dumb.unwrap_or_else(|| "a file without audio or video".to_owned()),
             }),
+            _ if self.end() > LONGEST => Err(format!(
+                "media that says it lasts {} days, more than {}",
+                self.end() / DAY,
+                LONGEST / DAY
+            )),
             _ => Ok(self),
         }
+    }
+
+    /// The millisecond at which its last track ends.
+    fn end(&self) -> u64 {
+        let video = self.video.iter().map(|track| track.delay.saturating_add(track.length));
+        let audio = self.audio.iter().map(|track| {
+            scale(track.delay.saturating_add(track.samples), 1_000, u64::from(track.rate))
+        });
+        video.chain(audio).max().unwrap_or(0)
     }
 
     /// Bytes that it takes in memory, roughly.

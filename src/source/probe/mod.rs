@@ -13,6 +13,7 @@
 mod aac;
 mod adts;
 mod aiff;
+mod cut;
 mod disguise;
 pub mod flac;
 mod frames;
@@ -226,6 +227,11 @@ pub fn probe(input: &Input<'_>) -> Result<Media, Stop> {
         Ok(media) => media.checked(total).map_err(Stop::Unsupported),
         Err(stop) => Err(stop),
     }
+}
+
+/// Whether the container says that there is more of a source than its bytes; [`Stop::More`] while what says so is on its way.
+pub fn is_cut(input: &Input<'_>, container: Container) -> Result<bool, Stop> {
+    cut::is_cut(input, container)
 }
 
 /// The container, and where it starts behind its `ID3v2` tags.

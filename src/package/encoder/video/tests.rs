@@ -23,7 +23,7 @@ fn rung(frames: u64, rate: (u32, u32)) -> Rung {
 
 fn order(rung: &Rung, segment: u32) -> Order<'_> {
     let input = Input::File(PathBuf::from("/cache/abc"));
-    Order { rung, input, segment, threads: 2, distrusted: false }
+    Order { rung, input, segment, threads: 2, distrusted: false, held: false }
 }
 
 #[test]
@@ -90,6 +90,7 @@ fn where_seeking_cannot_help_all_is_decoded() {
         order(&plain, 0),
         order(&stream, 4),
         Order { distrusted: true, ..order(&plain, 4) },
+        Order { held: true, ..order(&plain, 4) },
         Order { input: Input::Pipe, ..order(&plain, 4) },
     ] {
         let line = order.arguments().join(" ");
@@ -105,6 +106,16 @@ fn where_seeking_cannot_help_all_is_decoded() {
 fn fields_are_woven_before_frames_are_counted() {
     let rung = Rung { interlaced: true, ..rung(300, (25, 1)) };
     assert!(order(&rung, 0).filter().starts_with("bwdif=mode=send_frame:deint=interlaced,fps="));
+}
+
+#[test]
+fn the_last_picture_is_held_before_frames_are_left_out() {
+    let rung = rung(300, (25, 1));
+    assert!(!order(&rung, 4).filter().contains("tpad"));
+    let filter = Order { held: true, ..order(&rung, 4) }.filter();
+    let first = order(&rung, 4).first();
+    let held = format!(",tpad=stop=-1:stop_mode=clone,trim=end_pts=300,trim=start_pts={first},");
+    assert!(filter.contains(&held), "{filter}");
 }
 
 /// The frames for which an expression of [`Order::keyframes`] holds.

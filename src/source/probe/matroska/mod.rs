@@ -88,6 +88,16 @@ pub(super) fn media(input: &Input<'_>) -> Result<Media, Stop> {
     streams.media(&tracks).ok_or_else(undetermined)
 }
 
+/// Where the segment says that it ends; None where it does not say, or there is none behind the EBML header.
+pub(super) fn segment(input: &Input<'_>) -> Result<Option<u64>, Stop> {
+    let mut scan = Scan::new(*input);
+    let Some(header) = Element::at(&mut scan, 0)? else {
+        return Ok(None);
+    };
+    let segment = Element::at(&mut scan, header.end())?.filter(|element| element.id == SEGMENT);
+    Ok(segment.filter(|segment| segment.size.is_some()).map(|segment| segment.end()))
+}
+
 /// One track that is counted.
 #[derive(Debug)]
 struct Stream {

@@ -123,7 +123,11 @@ impl<'a> Layout<'a> {
 }
 
 /// Type, start of the content and end of the box at `at`; None at the end of the file.
-fn top(input: &Input<'_>, at: u64, total: u64) -> Result<Option<([u8; 4], u64, u64)>, Stop> {
+pub(super) fn top(
+    input: &Input<'_>,
+    at: u64,
+    total: u64,
+) -> Result<Option<([u8; 4], u64, u64)>, Stop> {
     let head = input.some(at, 16)?;
     let (Some(size), Some(kind)) = (be32(&head, 0), array(&head, 4)) else {
         return Ok(None);
