@@ -185,10 +185,11 @@ impl<'a> Copier<'a> {
     }
 
     fn cut(&mut self) -> (u32, Bytes) {
-        let samples = std::mem::take(&mut self.samples);
+        let mut samples = std::mem::take(&mut self.samples);
+        let start = samples.settle(self.start, self.copied.reorder);
         let n = self.n;
         self.n += 1;
-        (n, video::segment(self.n, self.start, &samples))
+        (n, video::segment(self.n, start, &samples))
     }
 
     /// A segment of the last keyframe alone.
@@ -225,7 +226,6 @@ impl<'a> Copier<'a> {
             duration: u32::try_from(self.frame()).unwrap_or(0),
             width: self.rung.width,
             height: self.rung.height,
-            delay: self.copied.reorder,
             entry,
         }));
         Ok(())

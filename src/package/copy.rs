@@ -21,14 +21,17 @@ const FARTHEST: f64 = 10.0;
 /// A segment may be so much shorter than it is meant to be, for its cut to be at a keyframe.
 const NEARLY: f64 = 0.75;
 
+/// Ticks a second that tell samples apart that are decoded in a row ([`Samples::settle`](super::fmp4::video::Samples::settle)).
+const FINE: u32 = 1_000;
+
 /// What is known of a track that is copied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Copied {
     /// Its RFC 6381 name.
     pub codecs: String,
-    /// Ticks a second of its own times.
+    /// Ticks a second: those of its own times, or a multiple of them.
     pub timescale: u32,
-    /// When each segment begins by the track's own times, and the end of the last one.
+    /// When each segment begins, and the end of the last one, in these ticks.
     pub times: Vec<u64>,
     /// Payload bytes of each segment, or more.
     pub bytes: Vec<u64>,
@@ -46,16 +49,20 @@ impl Copied {
         if !has_index || !video.plain || video.interlaced {
             return None;
         }
-        let timescale = u64::from(cuts.timescale);
+        let finer = FINE.div_ceil(cuts.timescale);
+        let fine = cuts.timescale.checked_mul(finer)?;
+        let timescale = u64::from(fine);
+        let keyframes: Vec<u64> =
+            cuts.times.iter().map(|time| time.saturating_mul(finer.into())).collect();
         let seconds = |ticks: u64| ticks as f64 / timescale as f64;
         let is_far =
             |pair: &[u64]| matches!(pair, [a, b] if seconds(b.saturating_sub(*a)) > FARTHEST);
-        if cuts.times.windows(2).any(is_far) {
+        if keyframes.windows(2).any(is_far) {
             return None;
         }
         let delay = video.delay * timescale / 1000;
-        let chosen = choose(&cuts.times, timescale, choices.segment);
-        let time = |&at: &usize| cuts.times.get(at).map(|time| time + delay);
+        let chosen = choose(&keyframes, timescale, choices.segment);
+        let time = |&at: &usize| keyframes.get(at).map(|time| time + delay);
         let times: Vec<u64> = chosen.iter().map(time).collect::<Option<_>>()?;
         let bytes = chosen.windows(2).map(|pair| match pair {
             [from, to] => cuts.bytes.get(*from..*to).map(|bytes| bytes.iter().sum()),
@@ -65,8 +72,8 @@ impl Copied {
         let table = table(&times, timescale, rate)?;
         // Where frames last differently long, their order alone does not tell how late the latest is.
         let reorder = if video.constant { cuts.reorder } else { 2 * cuts.reorder };
-        let reorder = u32::try_from(reorder).ok()?;
-        Some((Self { codecs, timescale: cuts.timescale, times, bytes, reorder }, table))
+        let reorder = u32::try_from(reorder).ok()?.checked_mul(finer)?;
+        Some((Self { codecs, timescale: fine, times, bytes, reorder }, table))
     }
 }
 

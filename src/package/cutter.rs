@@ -157,7 +157,6 @@ impl<'a> Cutter<'a> {
             duration: rung.duration(),
             width: rung.width,
             height: rung.height,
-            delay: 0,
             entry,
         };
         self.init = Some(video::init(track));

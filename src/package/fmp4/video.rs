@@ -1,9 +1,9 @@
 //! CMAF video: the initialization segment, media segments of samples, and reading those back.
 //!
-//! To have at hand: ISO/IEC 14496-12 (`trun`, 8.8.8), 14496-15 (`avc1`). Where pictures are shown later than they are decoded,
-//! an edit list takes that back, so that the first one is shown at the segment's very first tick. (Negative composition
-//! offsets say the same without a list, and libavformat 5.1 then shows everything so many frames late; hls.js 1.7 takes no
-//! notice of the list: Chromium shows everything in time, but it looks for segments in the wrong place by as much.)
+//! To have at hand: ISO/IEC 14496-12 (`trun`, 8.8.8), 14496-15 (`avc1`). Where pictures are shown in another order than they
+//! are decoded in, [`Samples::settle`] finds decoding times for which no player needs to be told of a delay. There is no edit
+//! list, and no negative composition offset: hls.js 1.7 and VLC 3.0 pass over the list, and show or look for everything too
+//! late by the delay; libavformat 5.1 adds the most negative offset to all others.
 
 use std::ops::Range;
 
@@ -38,8 +38,6 @@ pub struct Track<'a> {
     pub width: u32,
     /// Pixels from top to bottom as it is shown, below 65,536.
     pub height: u32,
-    /// Ticks that composition offsets are too large by.
-    pub delay: u32,
     /// The sample entry, a whole box.
     pub entry: &'a [u8],
 }
@@ -87,6 +85,50 @@ impl Samples {
         }
     }
 
+    /// Moves decoding times so that each picture is shown when it was, nothing is decoded after it is shown, and the first is
+    /// decoded when it is shown: offsets were too large by `delay`, the ticks by which decoding runs ahead. The run's first
+    /// samples are decoded a tick after one another until they are ahead, its last ones as late as they may be, so that it
+    /// still ends where it did and no picture reaches beyond that. Gives when the first is decoded: `start`, or earlier where
+    /// pictures are shown before the first.
+    pub fn settle(&mut self, start: u64, delay: u32) -> u64 {
+        let delay = i64::from(delay);
+        let mut end = 0;
+        let show = |sample: &Sample| {
+            let shown = end + i64::from(sample.offset) - delay;
+            end += i64::from(sample.duration);
+            shown
+        };
+        let shown: Vec<i64> = self.samples.iter().map(show).collect();
+        let earliest = i64::try_from(start).map_or(i64::MIN, |start| -start);
+        let first = (0..).zip(&shown).map(|(n, shown)| shown - n).min().unwrap_or(0);
+        let first = first.min(0).max(earliest);
+
+        let mut ahead = -delay;
+        let decode = |(soonest, sample): (i64, &Sample)| {
+            let decoded = ahead.max(soonest);
+            ahead += i64::from(sample.duration);
+            decoded
+        };
+        let mut decoded: Vec<i64> = (first..).zip(&self.samples).map(decode).collect();
+        let (mut next, mut latest) = (end, i64::MAX);
+        for (decoded, &shown) in decoded.iter_mut().zip(&shown).rev() {
+            if next - *decoded <= end - shown {
+                break;
+            }
+            latest = latest.min(shown);
+            *decoded = latest.min(next - 1).max(*decoded);
+            next = *decoded;
+        }
+
+        let ends = decoded.iter().skip(1).copied().chain([end]);
+        let times = decoded.iter().zip(ends).zip(&shown);
+        for (sample, ((&decoded, next), &shown)) in self.samples.iter_mut().zip(times) {
+            sample.duration = u32::try_from((next - decoded).max(0)).unwrap_or(u32::MAX);
+            sample.offset = i32::try_from(shown - decoded).unwrap_or(i32::MAX);
+        }
+        start.saturating_add_signed(decoded.first().copied().unwrap_or(0))
+    }
+
     /// Number of samples.
     pub fn len(&self) -> usize {
         self.samples.len()
@@ -122,7 +164,7 @@ pub fn init(track: Track) -> Bytes {
         volume: 0,
         size: [track.width, track.height],
         media_header: boxed(*b"vmhd", &[&[0, 0, 0, 1], &[0; 8]]),
-        edit: Some(track.delay).filter(|&delay| delay > 0),
+        edit: None,
         entry: track.entry,
         duration: track.duration,
         flags: DEPENDENT,
