@@ -10,7 +10,7 @@ use support::{
 
 /// A big-endian number of 32 bits, `at` bytes behind the only box of this name.
 #[track_caller]
-fn word(bytes: &[u8], name: &[u8; 4], at: usize) -> u32 {
+fn word(bytes: &[u8], name: [u8; 4], at: usize) -> u32 {
     let start = bytes.windows(4).position(|word| word == name).expect("the box") + at;
     u32::from_be_bytes(bytes[start..start + 4].try_into().expect("4 bytes"))
 }
@@ -18,17 +18,18 @@ fn word(bytes: &[u8], name: &[u8; 4], at: usize) -> u32 {
 /// When the segment's first sample is decoded, when its last one ends, and of each sample when it is decoded and shown: ISO/IEC
 /// 14496-12, 8.8.7, 8.8.8 and 8.8.12, as far as the broker uses them.
 fn times(segment: &[u8]) -> (u64, u64, Vec<(u64, i64)>) {
-    let start = u64::from(word(segment, b"tfdt", 8)) << 32 | u64::from(word(segment, b"tfdt", 12));
-    let uneven = word(segment, b"trun", 4) & 0x100 != 0;
-    let (width, usual) = (if uneven { 16 } else { 12 }, word(segment, b"tfhd", 12));
+    let start =
+        u64::from(word(segment, *b"tfdt", 8)) << 32 | u64::from(word(segment, *b"tfdt", 12));
+    let uneven = word(segment, *b"trun", 4) & 0x100 != 0;
+    let (width, usual) = (if uneven { 16 } else { 12 }, word(segment, *b"tfhd", 12));
     let mut at = start;
     let sample = |n| {
-        let field = |n: usize, k: usize| word(segment, b"trun", 16 + n * width + k);
+        let field = |n: usize, k: usize| word(segment, *b"trun", 16 + n * width + k);
         let decoded = at;
         at += u64::from(if uneven { field(n, 0) } else { usual });
         (decoded, decoded as i64 + i64::from(field(n, width - 4).cast_signed()))
     };
-    let samples = (0..word(segment, b"trun", 8) as usize).map(sample).collect();
+    let samples = (0..word(segment, *b"trun", 8) as usize).map(sample).collect();
     (start, at, samples)
 }
 
@@ -54,7 +55,7 @@ fn pictures_out_of_order_are_shown_in_time() {
         assert_eq!(decode::pictures(copied.bytes()), decode::pictures(&source), "{id}");
 
         assert!(!copied.init.windows(4).any(|name| name == b"elst"), "{id}");
-        let scale = f64::from(word(&copied.init, b"mdhd", 16));
+        let scale = f64::from(word(&copied.init, *b"mdhd", 16));
         let (mut begins, mut is_reordered) = (0, false);
         for (n, (segment, told)) in
             copied.segments.iter().zip(&copied.playlist.segments).enumerate()

@@ -74,7 +74,8 @@ pub fn playlist(url: &str, headers: &[(&str, &str)]) -> Pcm {
 }
 
 fn header_lines(headers: &[(&str, &str)]) -> String {
-    headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
+    let line = |(name, value): &(&str, &str)| format!("{name}: {value}\r\n");
+    headers.iter().map(line).collect::<Vec<_>>().concat()
 }
 
 /// ffprobe's view of the container, its streams and their packet counts.
