@@ -13,13 +13,13 @@ use crate::{
 };
 
 pub const ABOUT: &str = "600 s of WAV over an upstream held to 20 Mbit/s: from the moment when the upstream has sent what the first \
-    segment is made of (44 + 43 * 1024 * 4 bytes) to the segment's last byte; beside `ffmpeg -t 1` on the file, for scale";
+    segment is made of (44 + 50 * 1024 * 4 bytes) to the segment's last byte; beside `ffmpeg -t 1` on the file, for scale";
 
 /// Bytes a second: 20 Mbit/s.
 const RATE: u64 = 20_000_000 / 8;
 
-/// The WAV's header, and 43 frames of 1024 samples of 16 bits for each of two ears.
-const NEEDED: u64 = 44 + 43 * 1024 * 4;
+/// The WAV's header, and 50 frames of 1024 samples of 16 bits for each of two ears.
+const NEEDED: u64 = 44 + 50 * 1024 * 4;
 
 /// Target, in milliseconds.
 const AT_MOST: f64 = 300.0;

@@ -175,6 +175,9 @@ impl Served {
         let mut whole = decode::pcm(source);
         let scaled = (whole.frames() * self.rate).div_ceil(whole.rate as usize);
         for container in CONTAINERS {
+            if container != "ts" {
+                self.check_times(broker, container);
+            }
             let heard = self.play(broker, container);
             let what = format!("{} as {container}", self.id);
             assert!(
@@ -208,9 +211,30 @@ impl Served {
 
     #[track_caller]
     fn play(&self, broker: &Broker, container: &str) -> decode::Pcm {
+        let (url, headers) = self.index(broker, container);
+        decode::playlist(&url, &headers)
+    }
+
+    fn index(&self, broker: &Broker, container: &str) -> (String, [(&str, &str); 1]) {
         let url =
             format!("{}/hls/{}/index.m3u8?container={container}", broker.url(), self.grant.rid);
-        decode::playlist(&url, &[("x-gostreamer-token", &self.grant.token)])
+        (url, [("x-gostreamer-token", &self.grant.token)])
+    }
+
+    /// ffmpeg counts the time of packed AAC from the ID3 tags: one that it reads too early would move all that it plays.
+    /// (Of MPEG-TS it gives the second frame the time of the first.)
+    #[track_caller]
+    fn check_times(&self, broker: &Broker, container: &str) {
+        let (url, headers) = self.index(broker, container);
+        let packets = decode::playlist_packets(&url, &headers);
+        let origin = if container == "cmaf" { 0.0 } else { BASE as f64 / 90_000.0 };
+        for (n, packet) in packets.iter().enumerate() {
+            let due = origin + self.seconds(n) - self.priming as f64 / self.rate as f64;
+            let what =
+                format!("{} as {container}: packet {n} at {}, due at {due}", self.id, packet.pts);
+            // A tick of 90 kHz for each frame of a segment, all rounded the same way.
+            assert!((packet.pts - due).abs() < 0.01, "{what}");
+        }
     }
 
     fn seconds(&self, frames: usize) -> f64 {

@@ -173,7 +173,8 @@ impl<'a> Copier<'a> {
     }
 
     fn cut(&mut self) -> (u32, Bytes) {
-        (self.reel.n, self.reel.cut(self.start))
+        let start = self.reel.samples.settle(self.start, self.copied.reorder);
+        (self.reel.n, self.reel.cut(start))
     }
 
     /// A segment of the last keyframe alone.
@@ -181,7 +182,7 @@ impl<'a> Copier<'a> {
         let n = self.reel.n;
         let times = self.at(n).zip(self.at(n + 1));
         let (from, to) = times.ok_or(Corrupt("more segments than were planned"))?;
-        let picture = self.reel.still(from, to.saturating_sub(from), self.copied.reorder)?;
+        let picture = self.reel.still(from, to.saturating_sub(from))?;
         Ok((n, picture))
     }
 
@@ -194,7 +195,7 @@ impl<'a> Copier<'a> {
             return Err(Corrupt("video of another codec, profile or level than was told"));
         }
         let duration = u32::try_from(self.frame()).unwrap_or(0);
-        self.reel.begin(self.copied.timescale, duration, self.copied.reorder)
+        self.reel.begin(self.copied.timescale, duration)
     }
 }
 

@@ -24,14 +24,17 @@ const FARTHEST: f64 = 10.0;
 /// A segment may be so much shorter than it is meant to be, for its cut to be at a keyframe.
 const NEARLY: f64 = 0.75;
 
+/// Ticks a second that tell samples apart that are decoded in a row ([`Samples::settle`](super::fmp4::samples::Samples::settle)).
+const FINE: u32 = 1_000;
+
 /// What is known of a track that is copied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Copied {
     /// Its RFC 6381 name.
     pub codecs: String,
-    /// Ticks a second of its own times.
+    /// Ticks a second: those of its own times, or a multiple of them.
     pub timescale: u32,
-    /// When each segment begins by the times of the source, and the end of the last one.
+    /// When each segment begins, and the end of the last one, in these ticks.
     pub times: Vec<u64>,
     /// Ticks by which that is later than ffmpeg has it.
     pub shift: u64,
@@ -52,18 +55,22 @@ impl Copied {
         if !can_enter || !video.plain || video.interlaced {
             return None;
         }
-        let timescale = u64::from(cuts.timescale);
+        let finer = FINE.div_ceil(cuts.timescale);
+        let fine = cuts.timescale.checked_mul(finer)?;
+        let timescale = u64::from(fine);
+        let keyframes: Vec<u64> =
+            cuts.times.iter().map(|time| time.saturating_mul(finer.into())).collect();
         let seconds = |ticks: u64| ticks as f64 / timescale as f64;
         let is_far =
             |pair: &[u64]| matches!(pair, [a, b] if seconds(b.saturating_sub(*a)) > FARTHEST);
-        if cuts.times.windows(2).any(is_far) {
+        if keyframes.windows(2).any(is_far) {
             return None;
         }
         let delay = video.delay.checked_mul(timescale)? / 1000;
         // There, ffmpeg counts from the first of the tracks that it is asked for.
         let shift = if media.container == Container::MpegTs { delay } else { 0 };
-        let chosen = choose(&cuts.times, timescale, choices.segment);
-        let time = |&at: &usize| cuts.times.get(at).map(|time| time + delay);
+        let chosen = choose(&keyframes, timescale, choices.segment);
+        let time = |&at: &usize| keyframes.get(at).map(|time| time + delay);
         let times: Vec<u64> = chosen.iter().map(time).collect::<Option<_>>()?;
         let bytes = chosen.windows(2).map(|pair| match pair {
             [from, to] => cuts.bytes.get(*from..*to).map(|bytes| bytes.iter().sum()),
@@ -73,8 +80,8 @@ impl Copied {
         let table = table(&times, timescale, rate)?;
         // Where frames last differently long, their order alone does not tell how late the latest is.
         let reorder = if video.constant { cuts.reorder } else { 2 * cuts.reorder };
-        let reorder = u32::try_from(reorder).ok()?;
-        Some((Self { codecs, timescale: cuts.timescale, times, shift, bytes, reorder }, table))
+        let reorder = u32::try_from(reorder).ok()?.checked_mul(finer)?;
+        Some((Self { codecs, timescale: fine, times, shift, bytes, reorder }, table))
     }
 }
 

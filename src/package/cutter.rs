@@ -61,7 +61,7 @@ impl<'a> Cutter<'a> {
                 Ok(Some(self.cut()))
             } else if self.reel.ended {
                 let ticks = self.rung().table.ticks(self.reel.n).unwrap_or_default();
-                self.reel.still(ticks.start, ticks.end - ticks.start, 0).map(Some)
+                self.reel.still(ticks.start, ticks.end - ticks.start).map(Some)
             } else {
                 Ok(None)
             };
@@ -124,7 +124,7 @@ impl<'a> Cutter<'a> {
         if avc::read(record)? != rung.codecs() || entry.size != [rung.width, rung.height] {
             return Err(Corrupt("H.264 of another profile, level or size than it was asked for"));
         }
-        self.reel.begin(rung.table.timescale(), rung.duration(), 0)
+        self.reel.begin(rung.table.timescale(), rung.duration())
     }
 
     /// Makes a segment of the samples that are there, the last one stretched to its end.

@@ -105,7 +105,6 @@ impl Demuxer {
             duration: u32::try_from(duration).unwrap_or(0),
             width,
             height,
-            delay: copied.reorder,
             entry: &entry,
         }))
     }
@@ -136,15 +135,17 @@ impl Demuxer {
                 Ok(audio::segment(n + 1, cut.start, &frames))
             }
             Some(What::Picture(_, copied)) => {
+                let finer = finer(copied, &self.index).unwrap_or(1);
                 let begin = copied.times.first().copied().unwrap_or(0);
-                let start = places.first().map_or(begin, |place| begin + place.time);
+                let time = |place: &Place| begin + place.time * u64::from(finer);
                 let mut samples = Samples::default();
                 each(source, &places, |place, data| {
-                    let offset = i64::from(copied.reorder) + lag(place, self.first);
+                    let offset = i64::from(copied.reorder) + lag(place, self.first, finer);
                     let offset = i32::try_from(offset).unwrap_or(i32::MAX);
-                    let (duration, sync) = (place.duration, place.sync);
-                    samples.push(data, Sample { size: 0, duration, offset, sync })
+                    let duration = place.duration.saturating_mul(finer);
+                    samples.push(data, Sample { size: 0, duration, offset, sync: place.sync })
                 })?;
+                let start = samples.settle(places.first().map_or(begin, time), copied.reorder);
                 Ok(video::segment(n + 1, start, &samples))
             }
         }
@@ -180,7 +181,8 @@ fn frames(audio: &Audio, index: &Index) -> Option<Vec<Cursor>> {
 /// Where the segments of a track of pictures begin, by when their keyframes are shown, and its end.
 fn keyframes(copied: &Copied, index: &Index) -> Option<Vec<Cursor>> {
     let (&end, bounds) = copied.times.split_last()?;
-    let &begin = bounds.first().filter(|_| index.timescale == copied.timescale)?;
+    let &begin = bounds.first()?;
+    let finer = finer(copied, index)?;
     let mut bounds = bounds.iter().peekable();
     let mut cuts = Vec::with_capacity(copied.times.len());
     let first = index.walk(Cursor::default())?.next()?.offset;
@@ -191,9 +193,10 @@ fn keyframes(copied: &Copied, index: &Index) -> Option<Vec<Cursor>> {
         let Some(place) = walk.next() else {
             break;
         };
-        let lag = lag(&place, first);
+        let lag = lag(&place, first, finer);
         let offset = i64::from(copied.reorder) + lag;
-        let shown = begin.checked_add(place.time)?.checked_add_signed(lag)?;
+        let time = place.time.checked_mul(finer.into())?;
+        let shown = begin.checked_add(time)?.checked_add_signed(lag)?;
         latest = latest.max(shown);
         // Otherwise it would have to be shown before it is decoded.
         i32::try_from(offset).ok().filter(|&offset| offset >= 0)?;
@@ -205,9 +208,16 @@ fn keyframes(copied: &Copied, index: &Index) -> Option<Vec<Cursor>> {
     (bounds.next().is_none() && latest < end).then_some(cuts)
 }
 
-/// Ticks by which a sample is shown later than it is decoded, if the first, whose offset is `first`, is shown at once.
-fn lag(place: &Place, first: i32) -> i64 {
-    i64::from(place.offset) - i64::from(first)
+/// Ticks of what is served in one of the source's.
+fn finer(copied: &Copied, index: &Index) -> Option<u32> {
+    let finer = copied.timescale.checked_div(index.timescale)?;
+    (finer.checked_mul(index.timescale) == Some(copied.timescale)).then_some(finer)
+}
+
+/// Ticks, `finer` than the source's, by which a sample is shown later than it is decoded, if the first, whose offset is
+/// `first`, is shown at once.
+fn lag(place: &Place, first: i32, finer: u32) -> i64 {
+    (i64::from(place.offset) - i64::from(first)) * i64::from(finer)
 }
 
 /// Reads samples, those that lie close together at once.

@@ -150,7 +150,6 @@ mod tests {
             duration: 0,
             width: 0,
             height: 0,
-            delay: 0,
             entry: &[0, 0, 0, 8, 0, 0, 0, 0],
         };
         let mut out = video::init(track).to_vec();

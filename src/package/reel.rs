@@ -78,20 +78,14 @@ impl<'a> Reel<'a> {
         entry.map(|entry| Entry::read(entry).ok_or(Corrupt("video without pictures"))).transpose()
     }
 
-    /// Makes the initialization segment of a track of so many ticks a second, most of whose samples last `duration`, and which
-    /// are shown `delay` earlier than their offsets say.
-    pub(super) fn begin(
-        &mut self,
-        timescale: u32,
-        duration: u32,
-        delay: u32,
-    ) -> Result<(), Corrupt> {
+    /// Makes the initialization segment of a track of so many ticks a second, most of whose samples last `duration`.
+    pub(super) fn begin(&mut self, timescale: u32, duration: u32) -> Result<(), Corrupt> {
         if self.fragments.timescale() != Some(timescale) {
             return Err(Corrupt("video of another timescale than it was asked for"));
         }
         let (width, height) = (self.rung.width, self.rung.height);
         let entry = self.fragments.entry().unwrap_or_default();
-        let track = Track { timescale, duration, width, height, delay, entry };
+        let track = Track { timescale, duration, width, height, entry };
         self.init = Some(video::init(track));
         Ok(())
     }
@@ -104,18 +98,12 @@ impl<'a> Reel<'a> {
     }
 
     /// Makes a segment of the last keyframe alone: a picture that stands still for so many ticks.
-    pub(super) fn still(
-        &mut self,
-        start: u64,
-        duration: u64,
-        offset: u32,
-    ) -> Result<Bytes, Corrupt> {
+    pub(super) fn still(&mut self, start: u64, duration: u64) -> Result<Bytes, Corrupt> {
         if self.keyframe.is_empty() {
             return Err(NONE);
         }
         let duration = u32::try_from(duration).unwrap_or(u32::MAX);
-        let offset = i32::try_from(offset).unwrap_or(0);
-        let keyframe = Sample { size: 0, duration, offset, sync: true };
+        let keyframe = Sample { size: 0, duration, offset: 0, sync: true };
         self.samples.push(&self.keyframe, keyframe)?;
         Ok(self.cut(start))
     }

@@ -16,6 +16,11 @@ pub const FRAME: u64 = 1024;
 /// Lengths of the first segments in seconds: time to first sound is what users feel (packaging measurements, section 6).
 const FIRST: [f64; 3] = [1.0, 2.0, 4.0];
 
+/// The fewest AAC frames in the first segment. libavformat reads 50 to open packed AAC (`max_ts_probe`): where these reach
+/// into the second segment, it takes that one's time for the first one's, and every seek lands too late by the length of
+/// the first (measured: ffmpeg 5.1, mpv 0.35).
+const FIRST_FRAMES: u64 = 50;
+
 /// A last piece shorter than this many seconds is folded into the segment before it.
 pub const FOLD: f64 = 1.0;
 
@@ -54,25 +59,26 @@ impl TryFrom<Unchecked> for SegmentTable {
 
 impl SegmentTable {
     /// The table of `frames` AAC frames (at least 1) at `rate` samples a second: 1, 2 and 4 s, then `segment` each, every
-    /// length rounded down to whole frames.
+    /// length rounded down to whole frames, the first one up to 50.
     pub fn audio(frames: u64, rate: u32, segment: Duration) -> Self {
         Self::packets(frames * FRAME, FRAME, rate, segment)
     }
 
     /// The table of `total` samples (at least 1) in packets of `packet` each, of which the last may have fewer, cut likewise.
     pub fn packets(total: u64, packet: u64, rate: u32, segment: Duration) -> Self {
-        Self::cut(total, rate, packet, segment)
+        let first = if packet == FRAME { FIRST_FRAMES } else { 1 };
+        Self::cut(total, rate, packet, segment, first)
     }
 
     /// The table of `frames` pictures (at least 1), cut as [`SegmentTable::audio`] does. One picture lasts the denominator
     /// of `rate` in ticks of its numerator.
     pub fn video(frames: u64, rate: FrameRate, segment: Duration) -> Self {
         let ticks = u64::from(rate.denominator.max(1));
-        Self::cut(frames * ticks, rate.numerator.max(1), ticks, segment)
+        Self::cut(frames * ticks, rate.numerator.max(1), ticks, segment, 1)
     }
 
-    /// The table of `total` ticks in frames of `ticks` each.
-    fn cut(total: u64, timescale: u32, ticks: u64, segment: Duration) -> Self {
+    /// The table of `total` ticks in frames of `ticks` each, at least `first` of them in the first segment.
+    fn cut(total: u64, timescale: u32, ticks: u64, segment: Duration, first: u64) -> Self {
         let frames = total.div_ceil(ticks);
         let segment = segment.as_secs_f64();
         let in_frames =
@@ -81,7 +87,8 @@ impl SegmentTable {
         let mut at = 0;
         let mut lengths = Self::lengths(Duration::from_secs_f64(segment));
         while at < frames {
-            at = frames.min(at + in_frames(lengths.next().unwrap_or(segment)));
+            at += in_frames(lengths.next().unwrap_or(segment));
+            at = at.max(first).min(frames);
             bounds.push(at);
         }
         let last = bounds.len() - 1;
@@ -167,7 +174,7 @@ mod tests {
         let table = SegmentTable::audio(25_840, 44_100, Duration::from_secs(5));
         let frames: Vec<u64> =
             (0..5).map(|n| table.frames(n).unwrap()).map(|f| f.end - f.start).collect();
-        assert_eq!(frames, [43, 86, 172, 215, 215]);
+        assert_eq!(frames, [50, 86, 172, 215, 215]);
         assert_eq!(table.total(), 25_840 * FRAME);
         assert_eq!(table.target_duration(), 5);
     }
@@ -190,6 +197,16 @@ mod tests {
         assert_eq!(table.len(), 1);
         assert_eq!(table.frames(0), Some(0..4));
         assert_eq!(table.frames(1), None);
+    }
+
+    #[test]
+    fn the_first_segment_is_as_long_as_libavformat_reads_to_open_it() {
+        for (rate, seconds, first) in
+            [(8_000, 5, 50), (16_000, 5, 50), (48_000, 1, 50), (96_000, 5, 93)]
+        {
+            let table = SegmentTable::audio(10_000, rate, Duration::from_secs(seconds));
+            assert_eq!(table.frames(0), Some(0..first), "{rate} Hz");
+        }
     }
 
     #[test]

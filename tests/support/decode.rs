@@ -70,9 +70,12 @@ pub fn pcm_as(bytes: impl AsRef<[u8]>, rate: u32, channels: usize) -> Pcm {
 /// Plays an HLS playlist from its URL with these header lines.
 #[track_caller]
 pub fn playlist(url: &str, headers: &[(&str, &str)]) -> Pcm {
-    let lines: Vec<String> =
-        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    listen(&["-headers", &lines.concat()], url.as_ref(), &[])
+    listen(&["-headers", &header_lines(headers)], url.as_ref(), &[])
+}
+
+fn header_lines(headers: &[(&str, &str)]) -> String {
+    let line = |(name, value): &(&str, &str)| format!("{name}: {value}\r\n");
+    headers.iter().map(line).collect::<Vec<_>>().concat()
 }
 
 /// ffprobe's view of the container, its streams and their packet counts.
@@ -85,8 +88,21 @@ pub fn probe(bytes: impl AsRef<[u8]>) -> Value {
 /// The packets of stream `a:0` or `v:0`.
 #[track_caller]
 pub fn packets(bytes: impl AsRef<[u8]>, stream: &str) -> Vec<Packet> {
-    let entries = "-show_entries packet=pts_time,duration_time,size -of csv=p=0";
-    let output = ffprobe(&stored(bytes), &format!("-select_streams {stream} {entries}"));
+    let output = ffprobe(&stored(bytes), &format!("-select_streams {stream} {PACKETS}"));
+    read_packets(&output)
+}
+
+/// The packets of stream `a:0` of a playlist, asked for with these header lines.
+#[track_caller]
+pub fn playlist_packets(url: &str, headers: &[(&str, &str)]) -> Vec<Packet> {
+    let lines = header_lines(headers);
+    let options = format!("-select_streams a:0 {PACKETS}");
+    read_packets(&ffprobe_input(url.as_ref(), &["-headers", &lines], &options))
+}
+
+const PACKETS: &str = "-show_entries packet=pts_time,duration_time,size -of csv=p=0";
+
+fn read_packets(output: &str) -> Vec<Packet> {
     let packet = |line: &str| {
         let mut fields = line.split(',');
         let mut number =
@@ -186,8 +202,13 @@ fn read_wav(wav: &[u8], warnings: Vec<String>) -> Option<Pcm> {
 
 #[track_caller]
 fn ffprobe(file: &NamedTempFile, options: &str) -> String {
+    ffprobe_input(file.path().as_os_str(), &[], options)
+}
+
+#[track_caller]
+fn ffprobe_input(input: &OsStr, before: &[&str], options: &str) -> String {
     let mut ffprobe = Command::new("ffprobe");
-    ffprobe.args(["-v", "error"]).args(options.split(' ')).arg(file.path());
+    ffprobe.args(["-v", "error"]).args(before).args(options.split(' ')).arg(input);
     let Output { status, stdout, stderr } = ffprobe.output().expect("ffprobe is installed");
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     String::from_utf8_lossy(&stdout).into_owned()

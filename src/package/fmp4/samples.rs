@@ -39,7 +39,7 @@ pub struct Sample {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Samples {
     payload: Vec<u8>,
-    samples: Vec<Sample>,
+    pub(super) samples: Vec<Sample>,
 }
 
 impl Samples {
@@ -63,6 +63,50 @@ impl Samples {
             let duration = u64::from(last.duration).saturating_add(ticks);
             last.duration = u32::try_from(duration).unwrap_or(u32::MAX);
         }
+    }
+
+    /// Moves decoding times so that each picture is shown when it was, nothing is decoded after it is shown, and the first is
+    /// decoded when it is shown: offsets were too large by `delay`, the ticks by which decoding runs ahead. The run's first
+    /// samples are decoded a tick after one another until they are ahead, its last ones as late as they may be, so that it
+    /// still ends where it did and no picture reaches beyond that. Gives when the first is decoded: `start`, or earlier where
+    /// pictures are shown before the first.
+    pub fn settle(&mut self, start: u64, delay: u32) -> u64 {
+        let delay = i64::from(delay);
+        let mut end = 0;
+        let show = |sample: &Sample| {
+            let shown = end + i64::from(sample.offset) - delay;
+            end += i64::from(sample.duration);
+            shown
+        };
+        let shown: Vec<i64> = self.samples.iter().map(show).collect();
+        let earliest = i64::try_from(start).map_or(i64::MIN, |start| -start);
+        let first = (0..).zip(&shown).map(|(n, shown)| shown - n).min().unwrap_or(0);
+        let first = first.min(0).max(earliest);
+
+        let mut ahead = -delay;
+        let decode = |(soonest, sample): (i64, &Sample)| {
+            let decoded = ahead.max(soonest);
+            ahead += i64::from(sample.duration);
+            decoded
+        };
+        let mut decoded: Vec<i64> = (first..).zip(&self.samples).map(decode).collect();
+        let (mut next, mut latest) = (end, i64::MAX);
+        for (decoded, &shown) in decoded.iter_mut().zip(&shown).rev() {
+            if next - *decoded <= end - shown {
+                break;
+            }
+            latest = latest.min(shown);
+            *decoded = latest.min(next - 1).max(*decoded);
+            next = *decoded;
+        }
+
+        let ends = decoded.iter().skip(1).copied().chain([end]);
+        let times = decoded.iter().zip(ends).zip(&shown);
+        for (sample, ((&decoded, next), &shown)) in self.samples.iter_mut().zip(times) {
+            sample.duration = u32::try_from((next - decoded).max(0)).unwrap_or(u32::MAX);
+            sample.offset = i32::try_from(shown - decoded).unwrap_or(i32::MAX);
+        }
+        start.saturating_add_signed(decoded.first().copied().unwrap_or(0))
     }
 
     /// Number of samples.

@@ -1,9 +1,9 @@
 //! CMAF video: the initialization segment, media segments of samples, and reading those back.
 //!
-//! To have at hand: ISO/IEC 14496-12 (`trun`, 8.8.8), 14496-15 (`avc1`). Where pictures are shown later than they are decoded,
-//! an edit list takes that back, so that the first one is shown at the segment's very first tick. (Negative composition
-//! offsets say the same without a list, and libavformat 5.1 then shows everything so many frames late; hls.js 1.7 takes no
-//! notice of the list: Chromium shows everything in time, but it looks for segments in the wrong place by as much.)
+//! To have at hand: ISO/IEC 14496-12 (`trun`, 8.8.8), 14496-15 (`avc1`). Where pictures are shown in another order than they
+//! are decoded in, [`Samples::settle`] finds decoding times for which no player needs to be told of a delay. There is no edit
+//! list, and no negative composition offset: hls.js 1.7 and VLC 3.0 pass over the list, and show or look for everything too
+//! late by the delay; libavformat 5.1 adds the most negative offset to all others.
 
 use std::ops::Range;
 
@@ -30,8 +30,6 @@ pub struct Track<'a> {
     pub width: u32,
     /// Pixels from top to bottom as it is shown, below 65,536.
     pub height: u32,
-    /// Ticks that composition offsets are too large by.
-    pub delay: u32,
     /// The sample entry, a whole box.
     pub entry: &'a [u8],
 }
@@ -56,7 +54,7 @@ pub fn init(track: Track) -> Bytes {
         volume: 0,
         size: [track.width, track.height],
         media_header: boxed(*b"vmhd", &[&[0, 0, 0, 1], &[0; 8]]),
-        edit: Some(track.delay).filter(|&delay| delay > 0),
+        edit: None,
         entry: track.entry,
         duration: track.duration,
         flags: DEPENDENT,

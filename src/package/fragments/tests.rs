@@ -9,14 +9,8 @@ use crate::package::fmp4::{
 /// A stream of three fragments of 3, 1 and 2 samples, as this packager writes them.
 fn stream() -> Vec<u8> {
     let entry = [&20u32.to_be_bytes()[..], b"avc1", &[7; 12]].concat();
-    let track = video::Track {
-        timescale: 30_000,
-        duration: 1001,
-        width: 64,
-        height: 32,
-        delay: 2002,
-        entry: &entry,
-    };
+    let track =
+        video::Track { timescale: 30_000, duration: 1001, width: 64, height: 32, entry: &entry };
     let mut out = video::init(track).to_vec();
     for (n, count) in [3u8, 1, 2].into_iter().enumerate() {
         let mut samples = Samples::default();

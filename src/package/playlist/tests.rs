@@ -61,9 +61,9 @@ fn a_media_playlist() {
     let playlist = media(&table(4), A0, Format::M4s, 0, Query::default());
     assert_eq!(
         playlist,
-        "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n\
+        "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:3\n#EXT-X-MEDIA-SEQUENCE:0\n\
          #EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-MAP:URI=\"a0-init.mp4\"\n\
-         #EXTINF:0.998458,\na0-0.m4s\n#EXTINF:1.996916,\na0-1.m4s\n#EXTINF:0.998458,\na0-2.m4s\n\
+         #EXTINF:1.160998,\na0-0.m4s\n#EXTINF:2.832834,\na0-1.m4s\n\
          #EXT-X-ENDLIST\n"
     );
 }

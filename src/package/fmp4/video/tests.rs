@@ -103,3 +103,94 @@ proptest! {
         prop_assert!(ticks(&bytes).is_err());
     }
 }
+
+/// A run of samples that are shown in this order, by the number that each has in it, `tick` apart, and the delay that they take.
+fn reordered(order: &[u32], tick: u32) -> (Samples, u32) {
+    let late = (0..).zip(order).map(|(n, &place)| n - i64::from(place)).max().unwrap_or(0);
+    let delay = u32::try_from(late).unwrap() * tick;
+    let sample = |(n, &place): (u32, &u32)| {
+        let offset = (i64::from(place) - i64::from(n)) * i64::from(tick) + i64::from(delay);
+        (vec![0], tick, i32::try_from(offset).unwrap(), n == 0)
+    };
+    (run(&(0..).zip(order).map(sample).collect::<Vec<_>>()), delay)
+}
+
+/// When each sample is decoded and shown, if the first is decoded at `start`.
+fn times(samples: &Samples, start: u64) -> Vec<(i64, i64)> {
+    let mut at = i64::try_from(start).unwrap();
+    let time = |sample: &Sample| {
+        let decoded = at;
+        at += i64::from(sample.duration);
+        (decoded, decoded + i64::from(sample.offset))
+    };
+    samples.samples().iter().map(time).collect()
+}
+
+#[test]
+fn a_pyramid_is_decoded_from_its_first_picture_on() {
+    // I P B b b, P B b b: 512 ticks each, as x264 codes them.
+    let (mut samples, delay) = reordered(&[0, 4, 2, 1, 3, 8, 6, 5, 7], 512);
+    assert_eq!((delay, samples.settle(24_576, delay)), (1024, 24_576));
+    let all: Vec<_> = samples.samples().iter().map(|s| (s.duration, s.offset)).collect();
+    assert_eq!(
+        all,
+        [
+            (1, 0),
+            (1, 2047),
+            (510, 1022),
+            (512, 0),
+            (512, 512),
+            (512, 2560),
+            (512, 1024),
+            (1024, 0),
+            (1024, 0)
+        ][..]
+    );
+}
+
+#[test]
+fn pictures_in_order_stay_as_they_are() {
+    let mut samples = even(4);
+    let before = samples.clone();
+    assert_eq!(samples.settle(5_005, 0), 5_005);
+    assert_eq!(samples, before);
+    assert_eq!(Samples::default().settle(7, 2), 7);
+}
+
+#[test]
+fn pictures_before_the_first_are_decoded_before_it_is_shown() {
+    // An open group: the first that is decoded is the third that is shown.
+    let (mut samples, _) = reordered(&[2, 0, 1, 3], 100);
+    for sample in &mut samples.samples {
+        sample.offset += 200 - 100;
+    }
+    let before: Vec<_> = times(&samples, 1_000).into_iter().map(|(_, shown)| shown - 200).collect();
+    let start = samples.settle(1_000, 200);
+    let after = times(&samples, start);
+    assert!(start < 1_000);
+    assert_eq!(after.iter().map(|&(_, shown)| shown).collect::<Vec<_>>(), before);
+    assert!(after.iter().all(|(decoded, shown)| decoded <= shown), "{after:?}");
+}
+
+proptest! {
+    #[test]
+    fn settled_pictures_are_shown_when_they_were(
+        groups in prop::collection::vec(Just(vec![1u32, 2, 3, 4]).prop_shuffle(), 1..20), tick in 20u32..5_000, start in 0u64..1 << 40,
+    ) {
+        let places = (0u32..).zip(&groups).flat_map(|(n, group)| group.iter().map(move |place| 4 * n + place));
+        let order: Vec<u32> = std::iter::once(0).chain(places).collect();
+        let (mut samples, delay) = reordered(&order, tick);
+        let end = start as i64 + i64::from(tick) * order.len() as i64;
+        let before: Vec<_> = times(&samples, start).into_iter().map(|(_, shown)| shown - i64::from(delay)).collect();
+
+        prop_assert_eq!(samples.settle(start, delay), start);
+        let after = times(&samples, start);
+        prop_assert_eq!(after.iter().map(|&(_, shown)| shown).collect::<Vec<_>>(), before);
+        prop_assert_eq!(start as i64 + samples.duration() as i64, end);
+        prop_assert!(after.windows(2).all(|pair| pair[0].0 < pair[1].0), "{:?}", after);
+        for (&(decoded, shown), sample) in after.iter().zip(samples.samples()) {
+            prop_assert!(decoded <= shown);
+            prop_assert!(shown + i64::from(sample.duration) <= end, "{:?}", after);
+        }
+    }
+}
