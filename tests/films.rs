@@ -164,13 +164,15 @@ fn pictures_that_may_not_be_copied_are_encoded() {
     // Pictures that are decoded after a keyframe and shown before it refer to what came before.
     let open = hevc("open-gop=1:bframes=3:b-adapt=0").replace("25", "27");
     let colours = closed.replace("yuv420p", "yuv422p");
-    let short = |encoder: &str| {
-        let rest = format!("{encoder} -f matroska");
+    // More than 10 s from the first keyframe to the end.
+    let made = |encoder: &str, container: &str| {
+        let rest = format!("{encoder} -f {container}");
         Film { size: "320x180", rate: "25", seconds: 11.0, filters: "", rest: &rest }.bytes()
     };
     let refreshed = format!("{H264} -x264-params intra-refresh=1:keyint=25");
     let fields = format!("{H264} -g 25 -flags +ildct+ilme");
-    let ts = |encoder: &str| film(encoder, "mpegts");
+    let short = |encoder: &str| made(encoder, "matroska");
+    let ts = |encoder: &str| made(encoder, "mpegts");
     let mut lossy = ts(&format!("{H264} -g 25"));
     drop(lossy.drain(188 * 200..188 * 201));
     let cases = [
