@@ -67,12 +67,14 @@ pub fn pcm_as(bytes: impl AsRef<[u8]>, rate: u32, channels: usize) -> Pcm {
     pcm_with(&stored(bytes), &["-ar", &rate.to_string(), "-ac", &channels.to_string()])
 }
 
-/// Plays an HLS playlist from its URL with these header lines.
+/// Plays an HLS playlist from its URL with these header lines; without any, it may be a file.
 #[track_caller]
 pub fn playlist(url: &str, headers: &[(&str, &str)]) -> Pcm {
     let lines: Vec<String> =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    listen(&["-headers", &lines.concat()], url.as_ref(), &[])
+    let lines = lines.concat();
+    let before: &[&str] = if lines.is_empty() { &[] } else { &["-headers", &lines] };
+    listen(before, url.as_ref(), &[])
 }
 
 /// ffprobe's view of the container, its streams and their packet counts.
