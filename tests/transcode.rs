@@ -111,7 +111,9 @@ fn walk(out: &Path, file: &str, found: &mut BTreeSet<String>) {
         }
         _ => Vec::new(),
     };
-    named.iter().for_each(|name| walk(out, name, found));
+    for name in &named {
+        walk(out, name, found);
+    }
 }
 
 #[test]
@@ -125,7 +127,11 @@ fn a_film_becomes_a_tree_that_any_web_server_can_serve() {
         walk(&out, root, &mut found);
     }
     let names = names(&dir);
-    assert_eq!(Vec::from_iter(found), names, "what is named is there, and nothing else");
+    assert_eq!(
+        found.into_iter().collect::<Vec<_>>(),
+        names,
+        "what is named is there, and nothing else"
+    );
     for name in ["v0.m3u8", "v1.m3u8", "v2.m3u8", "a0.m3u8", "a1.m3u8", "s0.m3u8", "s1.m3u8"] {
         assert!(names.iter().any(|other| other == name), "{name}: {names:?}");
     }
@@ -143,7 +149,7 @@ fn a_film_becomes_a_tree_that_any_web_server_can_serve() {
         // ffmpeg 5.1 plays no captions of HLS.
         seen.warnings.retain(|line| !line.contains("Can't support the subtitle"));
         assert_eq!(seen.warnings, [""; 0], "{playlist}");
-        assert_eq!(seen.numbers, Vec::from_iter(0..325), "{playlist}");
+        assert_eq!(seen.numbers, (0..325).collect::<Vec<_>>(), "{playlist}");
     }
     let cues = fs::read_to_string(out.join("storyboard.vtt")).unwrap();
     assert_eq!(cues.matches("-->").count(), 7, "{cues}");

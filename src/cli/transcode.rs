@@ -82,8 +82,8 @@ async fn package(
         Captions::check,
     )?;
     let (source, pin) = sources.local(audio, vtt).await?;
-    let encoder = encoder::choose(&ffmpeg, settings.packager.video.encoder).await;
-    let ffmpeg = (ffmpeg, encoder);
+    let skills = encoder::try_out(&ffmpeg, settings.packager.video.encoder).await;
+    let ffmpeg = (ffmpeg, skills);
     let packager = Packager::new(settings, Store::new(scratch), sources, ffmpeg, metrics);
     let lease = packager.open(source, Some(pin)).await?;
     // A segment takes as long as it takes; heads have bounds of their own.
@@ -106,7 +106,7 @@ impl Folder<'_> {
     /// Writes all files, and says how many. Segments come before playlists: who finds a playlist finds what it names.
     async fn write(&self, workers: usize) -> Result<usize> {
         let rows = self.packager.rows(self.package);
-        let segments = rows.iter().flatten().filter(|file| is_encoded(file)).count();
+        let segments = rows.iter().flatten().filter(|&&file| is_encoded(file)).count();
         self.progress.begin(segments, self.package.seconds());
         let rows = stream::iter(rows).map(|row| self.write_row(row));
         let mut written = rows.buffer_unordered(workers.max(1));
@@ -135,7 +135,7 @@ impl Folder<'_> {
         let hot = self.packager.view(self.package, file, Query::default()).await?;
         let path = self.out.join(file.to_string());
         fs::write(&path, &hot.bytes).map_err(|e| unwritable(&path, &e))?;
-        if is_encoded(&file) {
+        if is_encoded(file) {
             self.progress.advance();
         }
         Ok(())
@@ -143,7 +143,7 @@ impl Folder<'_> {
 }
 
 /// Whether it is a segment that a head makes.
-fn is_encoded(file: &File) -> bool {
+fn is_encoded(file: File) -> bool {
     matches!(file, File::Segment(track, ..) if track.kind != Kind::Subtitles)
 }
 

@@ -1,7 +1,7 @@
 //! Media: from a source to the files that players ask for.
 //!
-//! [`packager`] holds the packages. In the order of their life: [`choices`] and the probe make a [`plan`] of [`audio`], [`video`] (by a [`ladder`], or as a
-//! [`copy`]) and [`text`], [`table`] says where it is cut. [`workers`] decide which [`head`] runs next, [`control`] how far it is, [`pace`] how far it
+//! [`packager`] holds the packages. In the order of their life: [`choices`] and the probe make a [`plan`] of [`audio`], [`video`] (by a [`ladder`] and in a
+//! [`tone`], or as a [`copy`]) and [`text`], [`table`] says where it is cut. [`workers`] decide which [`head`] runs next, [`control`] how far it is, [`pace`] how far it
 //! may go; [`feed`] and [`encoder`] are what its ffmpeg gets and is told. The [`muxer`] makes segments of what that says: of [`adts`] frames, of
 //! [`fragments`] by the [`cutter`] or the [`copier`], into [`fmp4`], [`packed`] or [`ts`]. The [`store`] keeps them, [`restore`] finds them again.
 //! [`playlist`], [`menu`], [`captions`] and [`subtitles`] are rendered when they are asked for, and so are the [`extras`]: [`peaks`] and the pictures of
@@ -42,6 +42,7 @@ pub mod storyboard;
 mod subtitles;
 pub mod table;
 pub mod text;
+pub mod tone;
 pub mod ts;
 pub mod video;
 mod view;

@@ -13,9 +13,11 @@
 mod aac;
 mod adts;
 mod aiff;
+pub mod colour;
 mod disguise;
 mod flac;
 mod frames;
+mod hevc;
 pub mod input;
 mod language;
 pub mod last;

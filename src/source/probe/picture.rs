@@ -6,6 +6,8 @@
 use std::fmt::Write as _;
 
 use super::{
+    colour::Colour,
+    hevc,
     input::{array, be16, be32},
     media::Picture,
     sps::Sps,
@@ -22,12 +24,14 @@ pub(super) struct Coded {
     pub(super) size: Option<(u32, u32)>,
     /// Width and height of a pixel.
     pub(super) aspect: Option<(u32, u32)>,
+    /// What its numbers mean.
+    pub(super) colour: Colour,
 }
 
 impl Coded {
     /// A codec of which nothing else is known.
     pub(super) fn plain(codec: Picture) -> Self {
-        Self { codec, fields: false, size: None, aspect: None }
+        Self { codec, fields: false, size: None, aspect: None, colour: Colour::default() }
     }
 
     /// H.264 by its `avcC`.
@@ -43,7 +47,7 @@ impl Coded {
             return Some(Self::plain(codec));
         };
         let size = Some((sps.width, sps.height));
-        Some(Self { codec, fields: sps.fields, size, aspect: sps.aspect })
+        Some(Self { codec, fields: sps.fields, size, aspect: sps.aspect, colour: sps.colour })
     }
 
     /// HEVC by its `hvcC`.
@@ -60,7 +64,8 @@ impl Coded {
             let _ = write!(codecs, ".{byte:X}");
         }
         let sources = constraints.first()? >> 6;
-        Some(Self { fields: sources == 1, ..Self::plain(Picture::Hevc { codecs }) })
+        let colour = hevc::colour(config).unwrap_or_default();
+        Some(Self { fields: sources == 1, colour, ..Self::plain(Picture::Hevc { codecs }) })
     }
 
     /// AV1 by its `av1C`.
