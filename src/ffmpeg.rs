@@ -47,6 +47,8 @@ const NICE: i32 = 5;
 pub struct Ffmpeg {
     program: Arc<Path>,
     version: Arc<str>,
+    /// The options that it was built with.
+    configuration: Arc<str>,
     memory: u64,
     spawner: Spawner,
     /// How many processes are not reaped.
@@ -74,8 +76,11 @@ impl Ffmpeg {
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.lines().next().filter(|line| !line.is_empty());
         let version = version.ok_or_else(|| missing("says nothing to -version"))?.into();
+        let options = |line: &str| line.trim().strip_prefix("configuration:").map(Arc::from);
+        let configuration = text.lines().find_map(options).unwrap_or_default();
         let running = Arc::new(watch::Sender::new(0));
-        Ok(Self { program: path.into(), version, memory, spawner: Spawner::start()?, running })
+        let spawner = Spawner::start()?;
+        Ok(Self { program: path.into(), version, configuration, memory, spawner, running })
     }
 
     /// Whether the program is still where it was found.
@@ -86,6 +91,12 @@ impl Ffmpeg {
     /// The first line that it prints of itself: another build may encode other bytes.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// Whether it was built with this library: `libzimg`.
+    pub fn has(&self, library: &str) -> bool {
+        let mut options = self.configuration.split_whitespace();
+        options.any(|option| option.strip_prefix("--enable-") == Some(library))
     }
 
     /// Starts a process of at most `cpu` seconds of processor time. With `stdin`, its standard input is a pipe.

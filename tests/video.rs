@@ -16,6 +16,7 @@ use support::{
     player::Track,
     until,
 };
+use tempfile::NamedTempFile;
 
 /// The heights of the rungs, in the order of their tracks.
 const RUNGS: [u64; 3] = [180, 120, 90];
@@ -173,6 +174,44 @@ fn every_kind_of_film_plays_from_start_to_end() {
                 heard.seconds()
             );
         }
+    }
+}
+
+/// ffmpeg counts from text that comes less than a second before all else; players count from sound and picture.
+#[test]
+fn text_before_all_else_moves_nothing() {
+    let shared = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (file, text) = (NamedTempFile::new_in(shared).expect("a file"), shared.join("early.srt"));
+    let cues =
+        "1\n00:00:00,000 --> 00:00:00,500\nearly\n\n2\n00:00:03,600 --> 00:00:04,600\nlate\n";
+    fs::write(file.path(), cues).expect("room on the disk");
+    file.persist(&text).expect("a rename");
+    // The picture begins 0.6 s after the text, the sound another half second later.
+    let rest = format!(
+        "-itsoffset 1.1 -f lavfi -i sine=d=13.5:r=48000 -i {} -map 0 -map 1 -map 2 -filter:v setpts=PTS+0.6/TB {H264} -bf 0 \
+         -c:a flac -c:s subrip -f matroska",
+        text.display()
+    );
+    let upstream = Upstream::start();
+    let film = Film { size: "320x180", rate: "25", seconds: 14.0, filters: "", rest: &rest };
+    upstream.audio("a", film.bytes());
+    for copied in [vec!["aac"], vec!["aac", "h264"]] {
+        let broker = setup(&upstream).with("packager.copy", copied.clone()).start();
+        let grant = broker.token("a");
+        let player = Player::new(&broker, &grant);
+        // The first head seeks, the next does not.
+        let last = player.playlist("v0.m3u8").segments.pop().expect("a segment");
+        player.get(&last.uri).expect(200);
+        let seen = film::watch(&broker, &grant, "v0.m3u8");
+        check_numbers(&seen, 350, &format!("{copied:?}"));
+        check_times(&seen, 350, 25.0, &format!("{copied:?}"));
+        let heard = player.hear(1);
+        assert!((heard.seconds() - 14.0).abs() < 0.07, "{} s", heard.seconds());
+        let (silence, sine) = (heard.peak(2_000..22_000), heard.peak(27_000..30_000));
+        assert!(silence < 50 && sine > 1_000, "{silence} {sine}");
+        let track = player.track("s0.m3u8");
+        let captions: String = (0..track.segments.len()).map(|n| track.text(n)).collect();
+        assert!(captions.contains("00:00:03.000 --> 00:00:04.000\nlate"), "{captions}");
     }
 }
 

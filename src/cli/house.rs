@@ -84,8 +84,8 @@ impl House {
             Captions::check,
         )?;
         let store = Store::new(packages.path());
-        let encoder = encoder::choose(&ffmpeg, settings.packager.video.encoder).await;
-        let ffmpeg = (ffmpeg, encoder);
+        let skills = encoder::try_out(&ffmpeg, settings.packager.video.encoder).await;
+        let ffmpeg = (ffmpeg, skills);
         let packager = Packager::new(settings, store, sources.clone(), ffmpeg, metrics.clone());
         let streams = Arc::new(Streams::new(state, metrics.clone()));
 

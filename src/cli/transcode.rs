@@ -1,7 +1,12 @@
 //! `transcode`: one file as a package on disk that any web server can serve.
+//!
+//! As many renditions are made side by side as there are workers. x264 keeps its threads all the same: 20 s of 1080p30 as five
+//! rungs take 47 s of processor time with one thread or two, alone or beside another; only one rung after the other leaves a
+//! fifth of two cores idle.
 
-use std::{fs, io, path::Path, process::ExitCode, sync::Arc};
+use std::{fs, io, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tempfile::TempDir;
 
 use super::{logging, progress::Progress, runtime};
@@ -11,7 +16,7 @@ use crate::{
     ffmpeg::Ffmpeg,
     metrics::Metrics,
     package::{
-        Lease, Packager,
+        Package, Packager,
         captions::Captions,
         encoder,
         file::{File, Kind},
@@ -34,12 +39,16 @@ pub fn run(
     let mut settings = sources.load()?;
     // Nothing is kept: the limits of a broker's disk do not apply to what was asked for by name.
     settings.cache.killsize.enabled = false;
+    let packager = &mut settings.packager;
+    packager.queue = packager.queue.max(packager.workers);
     let progress = Progress::new();
     let stderr = progress.stderr();
     logging::start_to(&settings.log, move || stderr.clone());
     let scratch = scratch(out)?;
     let runtime = runtime()?;
     let files = runtime.block_on(package(&settings, audio, vtt, out, scratch.path(), &progress))?;
+    // Heads may write to it until the runtime is gone, and it goes only if nobody does.
+    drop(runtime);
     drop((scratch, progress));
     println!("{}: {files} files", out.join("index.m3u8").display());
     Ok(ExitCode::SUCCESS)
@@ -73,37 +82,74 @@ async fn package(
         Captions::check,
     )?;
     let (source, pin) = sources.local(audio, vtt).await?;
-    let encoder = encoder::choose(&ffmpeg, settings.packager.video.encoder).await;
-    let ffmpeg = (ffmpeg, encoder);
+    let skills = encoder::try_out(&ffmpeg, settings.packager.video.encoder).await;
+    let ffmpeg = (ffmpeg, skills);
     let packager = Packager::new(settings, Store::new(scratch), sources, ffmpeg, metrics);
     let lease = packager.open(source, Some(pin)).await?;
-    let written = write(&packager, &lease, out, progress).await;
+    // A segment takes as long as it takes; heads have bounds of their own.
+    packager.set_wait(Duration::MAX);
+    let folder = Folder { packager: &packager, package: lease.package(), out, progress };
+    let written = folder.write(settings.packager.workers).await;
     packager.close().await;
     written
 }
 
-/// Segments before playlists: who finds a playlist finds what it names.
-async fn write(
-    packager: &Packager,
-    lease: &Lease,
-    out: &Path,
-    progress: &Progress,
-) -> Result<usize> {
-    let files = packager.files(lease.package());
-    let is_encoded =
-        |file: &File| matches!(file, File::Segment(track, ..) if track.kind != Kind::Subtitles);
-    let segments = files.iter().filter(|file| is_encoded(file)).count();
-    progress.begin(segments, lease.package().seconds());
-    for &file in &files {
-        let hot = packager.view(lease.package(), file, Query::default()).await?;
-        let path = out.join(file.to_string());
-        fs::write(&path, &hot.bytes).map_err(|e| unwritable(&path, &e))?;
-        if is_encoded(&file) {
-            progress.advance();
+/// Where the files of a package go.
+struct Folder<'a> {
+    packager: &'a Packager,
+    package: &'a Arc<Package>,
+    out: &'a Path,
+    progress: &'a Progress,
+}
+
+impl Folder<'_> {
+    /// Writes all files, and says how many. Segments come before playlists: who finds a playlist finds what it names.
+    async fn write(&self, workers: usize) -> Result<usize> {
+        let rows = self.packager.rows(self.package);
+        let segments = rows.iter().flatten().filter(|&&file| is_encoded(file)).count();
+        self.progress.begin(segments, self.package.seconds());
+        let rows = stream::iter(rows).map(|row| self.write_row(row));
+        let mut written = rows.buffer_unordered(workers.max(1));
+        let mut files = 1;
+        while let Some(row) = written.try_next().await? {
+            files += row;
         }
+        self.write_file(File::Index).await?;
+        Ok(files)
     }
-    debug_assert_eq!(files.last(), Some(&File::Index));
-    Ok(files.len())
+
+    async fn write_row(&self, row: Vec<File>) -> Result<usize> {
+        for (written, &file) in row.iter().enumerate() {
+            match self.write_file(file).await {
+                // Players do without it, and the packager has said why they have to.
+                Err(error) if is_extra(file) && error.code() == Code::EncodeFailed => {
+                    return Ok(written);
+                }
+                outcome => outcome?,
+            }
+        }
+        Ok(row.len())
+    }
+
+    async fn write_file(&self, file: File) -> Result<()> {
+        let hot = self.packager.view(self.package, file, Query::default()).await?;
+        let path = self.out.join(file.to_string());
+        fs::write(&path, &hot.bytes).map_err(|e| unwritable(&path, &e))?;
+        if is_encoded(file) {
+            self.progress.advance();
+        }
+        Ok(())
+    }
+}
+
+/// Whether it is a segment that a head makes.
+fn is_encoded(file: File) -> bool {
+    matches!(file, File::Segment(track, ..) if track.kind != Kind::Subtitles)
+}
+
+/// Whether no playlist names it.
+fn is_extra(file: File) -> bool {
+    matches!(file, File::Peaks | File::Storyboard | File::Sprite(_))
 }
 
 /// A folder for segments on their way, in `out`, which has to be new or empty; it goes when this does.

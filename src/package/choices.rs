@@ -19,6 +19,8 @@ pub struct Choices {
     pub copy_bitrate: u32,
     /// What encodes video.
     pub encoder: Encoder,
+    /// Whether pictures of high dynamic range can be mapped to what other screens show.
+    pub maps_tones: bool,
     /// How hard x264 tries.
     pub preset: Preset,
     /// The steps of the ladder, the highest first.
@@ -40,14 +42,15 @@ impl Choices {
         serde_json::to_vec(&(bitrate, segment, copy, copy_bitrate, all)).unwrap_or_default()
     }
 
-    /// Those of `packager`, with the encoder that was found to work.
-    pub fn new(packager: &config::Packager, encoder: Encoder) -> Self {
+    /// Those of `packager`, with what ffmpeg was found to be able to.
+    pub fn new(packager: &config::Packager, Skills { encoder, maps_tones }: Skills) -> Self {
         Self {
             bitrate: packager.bitrate,
             segment: packager.segment,
             copy: packager.copy.clone(),
             copy_bitrate: packager.copy_bitrate,
             encoder,
+            maps_tones,
             preset: packager.video.preset,
             ladder: packager.video.ladder.clone(),
             speed: SPEED * packager.workers as u64,
@@ -57,7 +60,22 @@ impl Choices {
 
 impl Default for Choices {
     fn default() -> Self {
-        Self::new(&config::Packager::default(), Encoder::default())
+        Self::new(&config::Packager::default(), Skills::default())
+    }
+}
+
+/// What ffmpeg can do on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skills {
+    /// What encodes video.
+    pub encoder: Encoder,
+    /// Whether it can map pictures of high dynamic range.
+    pub maps_tones: bool,
+}
+
+impl Default for Skills {
+    fn default() -> Self {
+        Self { encoder: Encoder::default(), maps_tones: true }
     }
 }
 

@@ -5,7 +5,7 @@ pub mod video;
 
 use std::{path::PathBuf, time::Duration};
 
-use super::choices::Encoder;
+use super::choices::{Encoder, Skills};
 use crate::{config, ffmpeg::Ffmpeg, source::probe::Container};
 
 /// How long an encoder may take to encode a few frames before it counts as not working.
@@ -63,8 +63,20 @@ impl Arguments {
     }
 }
 
+/// What ffmpeg can do on this machine; `wanted` is what is to encode video.
+pub async fn try_out(ffmpeg: &Ffmpeg, wanted: config::Encoder) -> Skills {
+    // The only library that a `tone` needs. A trial would cost every start a tenth of a second.
+    let maps_tones = ffmpeg.has("libzimg");
+    if !maps_tones {
+        tracing::warn!(
+            "ffmpeg was built without libzimg: video of high dynamic range will look washed out"
+        );
+    }
+    Skills { encoder: choose(ffmpeg, wanted).await, maps_tones }
+}
+
 /// What encodes video on this machine: what `wanted` says if it works, x264 if not. For `auto`, graphics cards come first.
-pub async fn choose(ffmpeg: &Ffmpeg, wanted: config::Encoder) -> Encoder {
+async fn choose(ffmpeg: &Ffmpeg, wanted: config::Encoder) -> Encoder {
     let candidates: &[Encoder] = match wanted {
         config::Encoder::Auto => &[Encoder::H264Nvenc, Encoder::H264Vaapi, Encoder::H264Qsv],
         config::Encoder::X264 => &[],

@@ -1,7 +1,7 @@
 //! Media: from a source to the files that players ask for.
 //!
-//! [`packager`] holds the packages. In the order of their life: [`choices`] and the probe make a [`plan`] of [`audio`], [`video`] (by a [`ladder`], or as a
-//! [`copy`]) and [`text`], [`table`] says where it is cut. [`workers`] decide which [`head`] runs next, [`control`] how far it is, [`pace`] how far it
+//! [`packager`] holds the packages. In the order of their life: [`choices`] and the probe make a [`plan`] of [`audio`], [`video`] (by a [`ladder`] and in a
+//! [`tone`], or as a [`copy`]) and [`text`], [`table`] says where it is cut. [`workers`] decide which [`head`] runs next, [`control`] how far it is, [`pace`] how far it
 //! may go; [`feed`] and [`encoder`] are what its ffmpeg gets and is told. The [`muxer`] makes segments of what that says: of [`adts`] frames, of
 //! [`fragments`] on a [`reel`] by the [`cutter`] or the [`copier`], or as [`packets`] of some [`codec`], into [`fmp4`], [`packed`] or [`ts`]; what is
 //! copied out of an MP4 goes through the [`demuxer`]. The [`store`] keeps them, [`restore`] finds them again, [`eviction`] lets go of what is wanted last.
@@ -48,6 +48,7 @@ pub mod storyboard;
 mod subtitles;
 pub mod table;
 pub mod text;
+pub mod tone;
 pub mod ts;
 pub mod video;
 mod view;

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Lease, Package, Part, RETRY,
     captions::Captions,
-    choices::{Choices, Encoder},
-    encoder,
+    choices::{Choices, Skills},
+    encoder::video::Machine,
     extras::Extras,
     file::{File, Kind, Track},
     key::Key,
@@ -73,8 +73,8 @@ pub struct Packager {
     pub(super) language: String,
     /// How far ahead of players video is made.
     pub(super) ahead: Duration,
-    /// Threads of each video encoder.
-    pub(super) threads: usize,
+    /// What its video encoders run on.
+    pub(super) machine: Machine,
     pub(super) stall: Duration,
     pub(super) idle: Duration,
     pub(super) wait: Mutex<Duration>,
@@ -82,12 +82,12 @@ pub struct Packager {
 }
 
 impl Packager {
-    /// A packager that keeps its packages in `store`. Video is encoded by what [`encoder::choose`] has found to work.
+    /// A packager that keeps its packages in `store`. `skills` are what [`try_out`](super::encoder::try_out) has found.
     pub fn new(
         settings: &config::Settings,
         store: Store,
         sources: Arc<Sources>,
-        (ffmpeg, encoder): (Ffmpeg, Encoder),
+        (ffmpeg, skills): (Ffmpeg, Skills),
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let memory = settings.cache.memory;
@@ -116,12 +116,12 @@ impl Packager {
             packages: Mutex::default(),
             full: AtomicBool::new(false),
             room: killsize.enabled.then(|| Room::new(killsize.packages)),
-            choices: Choices::new(packager, encoder),
+            choices: Choices::new(packager, skills),
             container: packager.container,
             name: settings.captions.name.clone(),
             language: settings.captions.language.clone(),
             ahead: packager.video.ahead,
-            threads: encoder::video::threads(packager.workers, packager.memory),
+            machine: Machine { cores: packager.workers, memory: packager.memory },
             stall: packager.stall,
             idle: IDLE,
             wait: Mutex::new(settings.limits.segment_wait),

@@ -10,6 +10,7 @@ use super::{
     storyboard::Storyboard,
     table::SegmentTable,
     text::Text,
+    tone::Tone,
     video::{self, Rung},
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// Counts up whenever the same source and settings would give another package: other bytes, other cuts.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// What is done to one source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +52,8 @@ impl Plan {
         }
         let storyboard = media.video.as_ref().and_then(|video| {
             let size = (video.width, video.height);
-            Storyboard::new(media.container, video.index, size, video.length)
+            let tone = Tone::of(video, choices.maps_tones);
+            Storyboard::new(media.container, video.index, size, video.length, tone)
         });
         let video = rungs(media, choices);
         let plan = Self { pipe: media.pipe, audio, video, text: Text::all(media), storyboard };
@@ -145,12 +147,12 @@ fn rungs(media: &Media, choices: &Choices) -> Vec<Rung> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::source::probe::{Codec, Container, Splice, media};
+    use crate::source::probe::{Codec, Container, Splice, colour::Colour, media};
 
     pub fn media(rate: u32, channels: u16, samples: u64) -> Media {
         let track = media::Audio::new(Codec::Pcm, rate, channels, samples, Splice::Seek);
         let (container, audio) = (Container::Wav, vec![track]);
-        Media { container, pipe: true, audio, video: None, text: Vec::new(), start: 0 }
+        Media { container, pipe: true, audio, video: None, text: Vec::new(), start: 0, lag: 0 }
     }
 
     #[test]
@@ -170,6 +172,7 @@ pub(super) mod tests {
             height: 1080,
             plain: true,
             interlaced: false,
+            colour: Colour::default(),
             rate: media::FrameRate { numerator: 30, denominator: 1 },
             constant: true,
             length: 10_000,

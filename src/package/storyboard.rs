@@ -18,6 +18,7 @@ use super::{
     encoder::{Arguments, Input},
     file::File,
     playlist::Query,
+    tone::Tone,
 };
 use crate::source::probe::Container;
 
@@ -50,6 +51,7 @@ pub struct Storyboard {
     width: u32,
     height: u32,
     length: u64,
+    tone: Tone,
 }
 
 /// A thumbnail's place: in its sprite, in pixels.
@@ -62,15 +64,16 @@ struct Place {
 
 impl Storyboard {
     /// A storyboard of ffmpeg's stream `0:v:<index>`, which is shown `width` to `height` pixels large, square and upright, for
-    /// `length` milliseconds. None where there is nothing to show.
+    /// `length` milliseconds, with `tone` done to its colours. None where there is nothing to show.
     pub fn new(
         container: Container,
         index: u32,
         (width, height): (u32, u32),
         length: u64,
+        tone: Tone,
     ) -> Option<Self> {
         let has_pictures = width > 0 && height > 0 && length > 0;
-        has_pictures.then_some(Self { container, index, width, height, length })
+        has_pictures.then_some(Self { container, index, width, height, length, tone })
     }
 
     /// How many sprites there are.
@@ -117,12 +120,13 @@ impl Storyboard {
         args.pair("-map", format!("0:v:{}", self.index));
         args.words("-an -sn -dn -map_metadata -1 -map_chapters -1");
         let (lead, span) = (seconds(lead), seconds(u64::from(count) * interval));
+        let scale = self.tone.thumbnail(width, height);
         args.pair(
             "-vf",
             format!(
                 "setpts=max(PTS-{lead}/TB\\,0),tpad=stop_mode=clone:stop_duration={span},\
                  fps=1000/{interval}:start_time=0:round=up,\
-                 scale={width}:{height}:flags=area,setsar=1,tile={columns}x{rows}:nb_frames={count}"
+                 {scale},tile={columns}x{rows}:nb_frames={count}"
             ),
         );
         args.words("-frames:v 1 -c:v mjpeg -q:v 4 -pix_fmt yuvj420p -f mjpeg pipe:1");

@@ -13,6 +13,7 @@ use super::{
     fmp4,
     ladder::{self, Size},
     table::SegmentTable,
+    tone::Tone,
 };
 use crate::{
     config::Preset,
@@ -44,8 +45,12 @@ pub struct Rung {
     pub index: u32,
     /// Whether the source is coded in fields.
     pub interlaced: bool,
+    /// What is done to its colours.
+    pub tone: Tone,
     /// Milliseconds by which the track starts later than the earliest of the source.
     pub delay: u64,
+    /// Microseconds by which ffmpeg's clock begins before that of the source.
+    pub lag: u64,
     /// What encodes.
     pub encoder: Encoder,
     /// How hard x264 tries.
@@ -81,7 +86,9 @@ impl Rung {
             container: media.container,
             index: video.index,
             interlaced: video.interlaced,
+            tone: Tone::of(video, choices.maps_tones),
             delay: video.delay,
+            lag: media.lag,
             encoder: choices.encoder,
             preset: choices.preset,
             width: size.width,
@@ -192,10 +199,11 @@ impl Rung {
         (hertz * 1000.0).round() / 1000.0
     }
 
-    /// Pixels that are encoded a second: what the work of a rung grows with, beside decoding the source.
+    /// Pixels that are encoded a second, those counted for more that cost more: what the work of a rung grows with, beside
+    /// decoding the source.
     pub fn pixels(&self) -> f64 {
-        f64::from(self.width) * f64::from(self.height) * f64::from(self.rate.numerator)
-            / f64::from(self.duration())
+        let picture = f64::from(self.width) * f64::from(self.height) * self.tone.cost();
+        picture * f64::from(self.rate.numerator) / f64::from(self.duration())
     }
 }
 

@@ -123,24 +123,29 @@ impl Packager {
         }
     }
 
-    /// Every file that the playlists of a package name, and these last.
-    pub fn files(&self, package: &Package) -> Vec<File> {
-        let mut files = Vec::new();
+    /// Every file of a package but the multivariant playlist, in rows: a file names none that comes after it in its row, nor any
+    /// of another row.
+    pub fn rows(&self, package: &Package) -> Vec<Vec<File>> {
+        let mut rows = Vec::new();
+        let cuts = package.plan.timeline().map_or(0, SegmentTable::len);
+        for track in package.caption_tracks() {
+            let segments = (0..cuts).map(|n| File::Segment(track, n, Format::Vtt));
+            rows.push(segments.chain([File::Playlist(track)]).collect());
+        }
+        if !package.plan.audio.is_empty() {
+            rows.push(vec![File::Peaks]);
+        }
+        if let Some(storyboard) = &package.plan.storyboard {
+            let sprites = (0..storyboard.sprites()).map(File::Sprite);
+            rows.push(sprites.chain([File::Storyboard]).collect());
+        }
         for (track, table) in package.plan.tables() {
             let format = format(package, track, self.container);
-            files.extend((0..table.len()).map(|n| File::Segment(track, n, format)));
-            if format == Format::M4s {
-                files.push(File::Init(track));
-            }
-            files.push(File::Playlist(track));
+            let segments = (0..table.len()).map(|n| File::Segment(track, n, format));
+            let init = (format == Format::M4s).then_some(File::Init(track));
+            rows.push(segments.chain(init).chain([File::Playlist(track)]).collect());
         }
-        for track in package.caption_tracks() {
-            let segments = package.plan.timeline().map_or(0, SegmentTable::len);
-            files.extend((0..segments).map(|n| File::Segment(track, n, Format::Vtt)));
-            files.push(File::Playlist(track));
-        }
-        files.push(File::Index);
-        files
+        rows
     }
 
     /// A file from memory, or made; all who ask at once share the making.

@@ -67,10 +67,12 @@ pub fn pcm_as(bytes: impl AsRef<[u8]>, rate: u32, channels: usize) -> Pcm {
     pcm_with(&stored(bytes), &["-ar", &rate.to_string(), "-ac", &channels.to_string()])
 }
 
-/// Plays an HLS playlist from its URL with these header lines.
+/// Plays an HLS playlist from its URL with these header lines; without any, it may be a file.
 #[track_caller]
 pub fn playlist(url: &str, headers: &[(&str, &str)]) -> Pcm {
-    listen(&["-headers", &header_lines(headers)], url.as_ref(), &[])
+    let lines = header_lines(headers);
+    let before: &[&str] = if lines.is_empty() { &[] } else { &["-headers", &lines] };
+    listen(before, url.as_ref(), &[])
 }
 
 fn header_lines(headers: &[(&str, &str)]) -> String {

@@ -1,7 +1,7 @@
 //! Films whose pictures say which frame they are, and an eye that reads it: what is lost, repeated or shown too late
 //! cannot hide.
 
-use std::{io::Write, process::Command};
+use std::{io::Write, path::Path, process::Command};
 
 use tempfile::NamedTempFile;
 
@@ -63,6 +63,12 @@ pub fn see(bytes: impl AsRef<[u8]>) -> Seen {
     let mut file = NamedTempFile::new().expect("a file");
     file.write_all(bytes.as_ref()).expect("room on the disk");
     look(&[], &file.path().to_string_lossy())
+}
+
+/// What ffmpeg as a player of HLS shows of a playlist on disk.
+#[track_caller]
+pub fn play(playlist: &Path) -> Seen {
+    look(&[], &playlist.to_string_lossy())
 }
 
 /// What ffmpeg as a player of HLS shows of a stream, from one of its playlists.

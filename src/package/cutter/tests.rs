@@ -20,6 +20,7 @@ use crate::{
     },
     source::probe::{
         Container,
+        colour::Colour,
         media::{FrameRate, Media, Picture, Video},
     },
 };
@@ -60,6 +61,7 @@ fn video(rate: (u32, u32), length: u64) -> Video {
         height: 180,
         plain: true,
         interlaced: false,
+        colour: Colour::default(),
         rate: FrameRate { numerator: rate.0, denominator: rate.1 },
         constant: true,
         length,
@@ -94,7 +96,8 @@ impl Source {
             Container::Mp4
         };
         let (audio, text) = (Vec::new(), Vec::new());
-        let media = Media { container, pipe: false, audio, video: Some(video), text, start: 0 };
+        let media =
+            Media { container, pipe: false, audio, video: Some(video), text, start: 0, lag: 0 };
         Self { _dir: dir, path, media }
     }
 
@@ -527,7 +530,7 @@ fn facts(path: &Path) -> Option<Media> {
     };
     let video = Video { width, height, ..video(rate, length) };
     let (audio, text) = (Vec::new(), Vec::new());
-    Some(Media { container, pipe: false, audio, video: Some(video), text, start: 0 })
+    Some(Media { container, pipe: false, audio, video: Some(video), text, start: 0, lag: 0 })
 }
 
 #[test]

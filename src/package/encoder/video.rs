@@ -8,7 +8,7 @@ use std::{fmt::Write, path::Path};
 
 use super::{Arguments, Input};
 use crate::{
-    package::{choices::Encoder, copy::Copied, video::Rung},
+    package::{choices::Encoder, copy::Copied, tone::Tone, video::Rung},
     source::probe::Container,
 };
 
@@ -32,14 +32,30 @@ const RENDER_NODE: &str = "/dev/dri/renderD128";
 /// Where NVIDIA's driver is spoken to.
 const NVIDIA: &str = "/dev/nvidiactl";
 
-/// Address space for each thread of [`Order::threads`]. Measured for sources of 3840x2160 in 10 bits and rungs up to 1080
+/// Address space for each thread of [`Machine::threads`]. Measured for sources of 3840x2160 in 10 bits and rungs up to 1080
 /// lines: 879 MB with two threads; in 1 GiB three find what they need and four do not.
 const MEMORY: u64 = 340 << 20;
 
-/// How many threads suit a machine of so many cores whose processes may take `memory` bytes of address space: at least 1,
-/// and at most 4, as more wait for one another at these sizes.
-pub fn threads(cores: usize, memory: u64) -> usize {
-    usize::try_from(memory / MEMORY).unwrap_or(usize::MAX).min(cores).clamp(1, 4)
+/// The machine that encodes.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// Its cores.
+    pub cores: usize,
+    /// Bytes of address space that a process may take.
+    pub memory: u64,
+}
+
+impl Machine {
+    /// How many threads suit a rung: at least 1, and at most 4, as more wait for one another at these sizes.
+    ///
+    /// Frames that are mapped are floating point on the way: where three threads found what they need, two do.
+    pub fn threads(self, tone: Tone) -> usize {
+        let memory = match tone {
+            Tone::Mapped(_) => self.memory.saturating_sub(MEMORY),
+            _ => self.memory,
+        };
+        usize::try_from(memory / MEMORY).unwrap_or(usize::MAX).min(self.cores).clamp(1, 4)
+    }
 }
 
 /// What a head wants of ffmpeg.
@@ -51,7 +67,7 @@ pub struct Order<'a> {
     pub input: Input,
     /// The segment whose frames come first.
     pub segment: u32,
-    /// Threads of the decoder and of the encoder each; see [`threads`].
+    /// Threads of the decoder and of the encoder each; see [`Machine::threads`].
     pub threads: usize,
     /// Seeking in this source has failed before.
     pub distrusted: bool,
@@ -106,7 +122,7 @@ impl Order<'_> {
             let at = time as f64 / f64::from(copied.timescale) - lead;
             args.pair("-ss", format!("{:.6}", at.max(0.0)));
         }
-        args.words("-copyts -start_at_zero");
+        self.begin(&mut args);
         args.open(rung.container, &self.input);
         args.pair("-map", format!("0:v:{}", rung.index));
         args.words("-an -sn -dn -map_metadata -1 -map_chapters -1 -c:v copy");
@@ -116,6 +132,16 @@ impl Order<'_> {
         args.pair("-video_track_timescale", copied.timescale.to_string());
         args.words(OUTPUT);
         args.0
+    }
+
+    /// Has times count from the beginning of the earliest track. Seeking is by ffmpeg's own clock: where that begins earlier,
+    /// so does what is read.
+    fn begin(&self, args: &mut Arguments) {
+        args.words("-copyts -start_at_zero");
+        let lag = self.rung.lag;
+        if lag > 0 {
+            args.pair("-itsoffset", format!("-{}.{:06}", lag / 1_000_000, lag % 1_000_000));
+        }
     }
 
     /// The arguments. Fragmented MP4 of H.264, a frame in each fragment, comes out of stdout.
@@ -134,7 +160,7 @@ impl Order<'_> {
             args.pair("-ss", format!("{:.6}", self.at() - self.lead()));
             args.words("-noaccurate_seek");
         }
-        args.words("-copyts -start_at_zero");
+        self.begin(&mut args);
         args.open(rung.container, &self.input);
         args.pair("-map", format!("0:v:{}", rung.index));
         args.words("-an -sn -dn -map_metadata -1 -map_chapters -1");
@@ -172,8 +198,8 @@ impl Order<'_> {
             let _ = write!(filter, ",trim=start_pts={}", self.first());
         }
         let (width, height) = (rung.width, rung.height);
-        let _ = write!(filter, ",scale={width}:{height}:flags=bicubic,setsar=1,format=");
-        filter.push_str(pixels(rung.encoder));
+        let scale = rung.tone.scale(width, height);
+        let _ = write!(filter, ",{scale},format={}", pixels(rung.encoder));
         filter
     }
 

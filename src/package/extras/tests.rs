@@ -11,7 +11,7 @@ use crate::{
     package::{
         Lease,
         captions::Captions,
-        choices::{Choices, Encoder},
+        choices::{Choices, Skills},
         plan::Plan,
         playlist::Query,
         store::Store,
@@ -72,7 +72,7 @@ impl House {
             &settings,
             Store::new(dir.path()),
             sources,
-            (ffmpeg, Encoder::default()),
+            (ffmpeg, Skills::default()),
             metrics.clone(),
         );
         // Without renditions no heads work beside what is tried here.

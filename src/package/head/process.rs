@@ -77,10 +77,10 @@ impl<'a> Setting<'a> {
         let rung = package.plan.rung(rendition.track);
         let rung =
             rung.ok_or_else(|| Error::encode_failed("nothing is planned for this rendition"))?;
-        let (threads, held) = (packager.threads, rendition.is_held());
+        let (threads, held) = (packager.machine.threads(rung.tone), rendition.is_held());
         let order = picture::Order { rung, input, segment: n, threads, distrusted, held };
         // All threads count, and slower than real time on each is more than anybody would watch.
-        let cpu = 60 + (length * 4.0) as u64 * packager.threads as u64;
+        let cpu = 60 + (length * 4.0) as u64 * threads as u64;
         let muxer = Muxer::video(rung, n);
         Ok(Self { muxer, arguments: order.arguments(), seeks: order.seeks(), cpu })
     }

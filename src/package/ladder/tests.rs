@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::source::probe::media::Picture;
+use crate::source::probe::{colour::Colour, media::Picture};
 
 fn video(width: u32, height: u32, rate: (u32, u32), bitrate: u64) -> Video {
     Video {
@@ -11,6 +11,7 @@ fn video(width: u32, height: u32, rate: (u32, u32), bitrate: u64) -> Video {
         height,
         plain: true,
         interlaced: false,
+        colour: Colour::default(),
         rate: FrameRate { numerator: rate.0, denominator: rate.1 },
         constant: true,
         length: 10_000,

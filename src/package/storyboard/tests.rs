@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::*;
 
 fn storyboard(width: u32, height: u32, length: u64) -> Storyboard {
-    Storyboard::new(Container::Mp4, 0, (width, height), length).unwrap()
+    Storyboard::new(Container::Mp4, 0, (width, height), length, Tone::Kept).unwrap()
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn thumbnails_have_the_shape_of_the_picture() {
         assert_eq!(storyboard(width, height, 1).thumbnail(), thumbnail, "{width}x{height}");
     }
     for (width, height, length) in [(0, 9, 9), (9, 0, 9), (9, 9, 0)] {
-        assert!(Storyboard::new(Container::Mp4, 0, (width, height), length).is_none());
+        assert!(Storyboard::new(Container::Mp4, 0, (width, height), length, Tone::Kept).is_none());
     }
 }
 
@@ -73,7 +73,7 @@ fn cues_cover_the_whole_and_name_their_part_of_a_sprite() {
 
 #[test]
 fn ffmpeg_is_asked_for_one_sprite() {
-    let board = Storyboard::new(Container::Matroska, 1, (1080, 1920), 603_000).unwrap();
+    let board = Storyboard::new(Container::Matroska, 1, (1080, 1920), 603_000, Tone::Kept).unwrap();
     let line = |n, thorough| board.arguments(n, "/cache/abc".into(), thorough).join(" ");
     assert_eq!(
         line(2, false),
@@ -82,7 +82,7 @@ fn ffmpeg_is_asked_for_one_sprite() {
          -filter_threads 1 -max_pixels 67108864 -discard nokey -skip_frame nokey -ss 503.000 -noaccurate_seek \
          -f matroska -i file:/cache/abc -map 0:v:1 -an -sn -dn -map_metadata -1 -map_chapters -1 \
          -vf setpts=max(PTS-2.000/TB\\,0),tpad=stop_mode=clone:stop_duration=110.000,fps=1000/10000:start_time=0:round=up,\
-         scale=90:160:flags=area,setsar=1,tile=5x3:nb_frames=11 \
+         scale=90:160:flags=area:out_color_matrix=bt601,setsar=1,tile=5x3:nb_frames=11 \
          -frames:v 1 -c:v mjpeg -q:v 4 -pix_fmt yuvj420p -f mjpeg pipe:1"
     );
     assert!(!line(2, true).contains("nokey"));
@@ -224,7 +224,7 @@ fn pictures_are_found_in_every_container() {
             let output = ["-c", "copy", "-f", format, copy.to_str().unwrap()];
             run(words.into_iter().chain(output));
             let length = u64::from(seconds) * 1000;
-            let board = Storyboard::new(container, 0, (64, 36), length).unwrap();
+            let board = Storyboard::new(container, 0, (64, 36), length, Tone::Kept).unwrap();
             let middle = |n: u32| (2 * n + 1) * board.interval() as u32 / 2000;
             check(&board, &copy, false, |n| 16 + 3 * (middle(n) / 2) % 210);
         }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::source::probe::media::Picture;
+use crate::source::probe::{colour::Colour, media::Picture};
 
 fn media(rate: (u32, u32), length: u64, delay: u64) -> Media {
     let video = Video {
@@ -11,6 +11,7 @@ fn media(rate: (u32, u32), length: u64, delay: u64) -> Media {
         height: 1080,
         plain: true,
         interlaced: false,
+        colour: Colour::default(),
         rate: FrameRate { numerator: rate.0, denominator: rate.1 },
         constant: true,
         length,
@@ -19,7 +20,15 @@ fn media(rate: (u32, u32), length: u64, delay: u64) -> Media {
         cuts: None,
     };
     let (audio, text) = (Vec::new(), Vec::new());
-    Media { container: Container::Matroska, pipe: false, audio, video: Some(video), text, start: 0 }
+    Media {
+        container: Container::Matroska,
+        pipe: false,
+        audio,
+        video: Some(video),
+        text,
+        start: 0,
+        lag: 0,
+    }
 }
 
 #[test]

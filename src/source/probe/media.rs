@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Codec, Container, DENSEST, Splice};
+use super::{Codec, Container, DENSEST, Splice, colour::Colour};
 
 /// What a source holds. At least one audio track, or video.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +20,13 @@ pub struct Media {
     pub text: Vec<Text>,
     /// The millisecond at which the earliest track starts, by the clock of the file. Text does not count.
     pub start: i64,
+    /// Microseconds before that at which ffmpeg's clock begins: where text comes less than a second before all else, it does
+    /// count for ffmpeg (libavformat/utils.c, `update_stream_timings`).
+    pub lag: u64,
 }
+
+/// Nanoseconds by which text that counts for ffmpeg is earlier at most, and one more.
+const EARLY: i64 = 1_000_000_000;
 
 /// The most pixels of a side that are played.
 const WIDEST: u32 = 8_192;
@@ -33,15 +39,17 @@ impl Media {
     /// One audio track in a container of nothing else.
     pub(super) fn sound(container: Container, audio: Audio) -> Self {
         let audio = vec![audio];
-        Self { container, pipe: true, audio, video: None, text: Vec::new(), start: 0 }
+        Self { container, pipe: true, audio, video: None, text: Vec::new(), start: 0, lag: 0 }
     }
 
-    /// Says when the earliest track starts, and by how much each other starts later, from the nanosecond at which each does.
-    /// Those without samples never start.
-    pub(super) fn align(&mut self, audio: &[i64], video: Option<i64>) {
+    /// Says when the earliest track starts, and by how much each other starts later, from the nanosecond at which each does;
+    /// those without samples never start. `text` is that of the first text that ffmpeg meets before it has met all others.
+    pub(super) fn align(&mut self, audio: &[i64], video: Option<i64>, text: Option<i64>) {
         let begin = self.audio.iter().zip(audio).filter(|(track, _)| track.samples > 0);
         let earliest = begin.map(|(_, start)| *start).chain(video).min().unwrap_or(0);
         self.start = earliest.saturating_add(500_000).div_euclid(1_000_000);
+        let lag = text.map_or(0, |text| earliest.saturating_sub(text));
+        self.lag = if lag < EARLY { lag.max(0).unsigned_abs() / 1000 } else { 0 };
         for (track, start) in self.audio.iter_mut().zip(audio) {
             track.delay = scale(start.abs_diff(earliest), u64::from(track.rate), 1_000_000_000);
         }
@@ -187,6 +195,8 @@ pub struct Video {
     pub plain: bool,
     /// Whether it is coded in fields.
     pub interlaced: bool,
+    /// What its numbers mean.
+    pub colour: Colour,
     /// Frames a second; on average where `constant` is false.
     pub rate: FrameRate,
     /// Whether every frame lasts equally long.

@@ -13,10 +13,12 @@
 mod aac;
 mod adts;
 mod aiff;
+pub mod colour;
 mod cut;
 mod disguise;
 pub mod flac;
 mod frames;
+mod hevc;
 pub mod input;
 mod language;
 pub mod last;

@@ -6,6 +6,8 @@
 use std::fmt::Write as _;
 
 use super::{
+    colour::Colour,
+    hevc,
     input::{array, be16, be32},
     media::Picture,
     sps::Sps,
@@ -24,6 +26,8 @@ pub(super) struct Coded {
     pub(super) aspect: Option<(u32, u32)>,
     /// Whether the configuration is all that a decoder needs before the first picture.
     pub(super) complete: bool,
+    /// What its numbers mean.
+    pub(super) colour: Colour,
 }
 
 /// The RFC 6381 name of a video codec by its decoder configuration, the body of an `avcC`, `hvcC` or `av1C` box; None for
@@ -49,7 +53,8 @@ const SETS: [u8; 3] = [32, 33, 34];
 impl Coded {
     /// A codec of which nothing else is known.
     pub(super) fn plain(codec: Picture) -> Self {
-        Self { codec, fields: false, size: None, aspect: None, complete: false }
+        let colour = Colour::default();
+        Self { codec, fields: false, size: None, aspect: None, complete: false, colour }
     }
 
     /// H.264 by its `avcC`.
@@ -66,7 +71,14 @@ impl Coded {
         };
         let size = Some((sps.width, sps.height));
         let complete = has_picture_set(config).unwrap_or(false);
-        Some(Self { codec, fields: sps.fields, size, aspect: sps.aspect, complete })
+        Some(Self {
+            codec,
+            fields: sps.fields,
+            size,
+            aspect: sps.aspect,
+            complete,
+            colour: sps.colour,
+        })
     }
 
     /// H.264 by its sequence parameter set, a NAL unit, where all that decoders need stands between the pictures.
@@ -74,8 +86,8 @@ impl Coded {
         let [_, profile, compatible, level] = array(unit, 0)?;
         let codec =
             Picture::H264 { codecs: format!("avc1.{profile:02x}{compatible:02x}{level:02x}") };
-        let Sps { width, height, fields, aspect } = Sps::read(unit)?;
-        Some(Self { codec, fields, size: Some((width, height)), aspect, complete: true })
+        let Sps { width, height, fields, aspect, colour } = Sps::read(unit)?;
+        Some(Self { codec, fields, size: Some((width, height)), aspect, complete: true, colour })
     }
 
     /// HEVC by its `hvcC`.
@@ -95,7 +107,8 @@ impl Coded {
         let fields = constraints.first()? & 0x40 != 0;
         let found = sets(config).unwrap_or_default();
         let complete = SETS.iter().all(|set| found.contains(set));
-        Some(Self { fields, complete, ..Self::plain(Picture::Hevc { codecs }) })
+        let colour = hevc::colour(config).unwrap_or_default();
+        Some(Self { fields, complete, colour, ..Self::plain(Picture::Hevc { codecs }) })
     }
 
     /// AV1 by its `av1C`.

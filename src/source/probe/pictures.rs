@@ -205,6 +205,7 @@ impl Video {
             height,
             plain: geometry.plain(),
             interlaced: coded.fields,
+            colour: coded.colour,
             rate,
             constant,
             length,

@@ -1,6 +1,6 @@
-//! The sequence parameter set of H.264 (ITU-T H.264 sections 7.3.2.1.1 and E.1.1), as far as shape and fields go.
+//! The sequence parameter set of H.264 (ITU-T H.264 sections 7.3.2.1.1 and E.1.1), as far as shape, fields and colour go.
 
-use super::input::Reader;
+use super::{colour::Colour, input::Reader};
 
 /// Sample aspect ratios by their index, from 1 (table E-1).
 const ASPECTS: [(u32, u32); 16] = [
@@ -36,6 +36,8 @@ pub(super) struct Sps {
     pub(super) fields: bool,
     /// Width and height of a pixel, where it says.
     pub(super) aspect: Option<(u32, u32)>,
+    /// What the numbers mean, where it says.
+    pub(super) colour: Colour,
 }
 
 impl Sps {
@@ -94,12 +96,17 @@ impl Sps {
             width = width.checked_sub(left.checked_add(right)?.checked_mul(step.0)?)?;
             height = height.checked_sub(top.checked_add(bottom)?.checked_mul(step.1)?)?;
         }
-        Some(Self { width, height, fields, aspect: reader.aspect() })
+        // The usability information comes last, and may be missing.
+        let says_more = reader.take(1) == Some(1);
+        let aspect = says_more.then(|| reader.aspect()).flatten();
+        let colour = says_more.then(|| Colour::vui(&mut reader)).flatten().unwrap_or_default();
+        let aspect = aspect.filter(|&(width, height)| width > 0 && height > 0);
+        Some(Self { width, height, fields, aspect, colour })
     }
 }
 
 /// The bytes without those that keep start codes out (section 7.4.1).
-fn unescaped(unit: &[u8]) -> Vec<u8> {
+pub(super) fn unescaped(unit: &[u8]) -> Vec<u8> {
     let mut zeros = 0;
     let mut bytes = Vec::with_capacity(unit.len());
     for &byte in unit {
@@ -115,7 +122,7 @@ fn unescaped(unit: &[u8]) -> Vec<u8> {
 
 impl Reader<'_> {
     /// An unsigned Exp-Golomb code (section 9.1).
-    fn exp(&mut self) -> Option<u32> {
+    pub(super) fn exp(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while self.take(1)? == 0 {
             zeros += 1;
@@ -150,14 +157,13 @@ impl Reader<'_> {
     }
 
     fn aspect(&mut self) -> Option<(u32, u32)> {
-        if self.take(1)? == 0 || self.take(1)? == 0 {
+        if self.take(1)? == 0 {
             return None;
         }
-        let (width, height) = match self.take(8)? {
-            255 => (self.take(16)?, self.take(16)?),
-            index => *ASPECTS.get((index as usize).checked_sub(1)?)?,
-        };
-        (width > 0 && height > 0).then_some((width, height))
+        match self.take(8)? {
+            255 => Some((self.take(16)?, self.take(16)?)),
+            index => ASPECTS.get((index as usize).checked_sub(1)?).copied(),
+        }
     }
 }
 

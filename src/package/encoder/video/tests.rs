@@ -1,7 +1,11 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::*;
-use crate::{config::Preset, package::table::SegmentTable, source::probe::media::FrameRate};
+use crate::{
+    config::Preset,
+    package::table::SegmentTable,
+    source::probe::{colour::Colour, media::FrameRate},
+};
 
 fn rung(frames: u64, rate: (u32, u32)) -> Rung {
     let rate = FrameRate { numerator: rate.0, denominator: rate.1 };
@@ -10,7 +14,9 @@ fn rung(frames: u64, rate: (u32, u32)) -> Rung {
         container: Container::Mp4,
         index: 1,
         interlaced: false,
+        tone: Tone::Kept,
         delay: 0,
+        lag: 0,
         encoder: Encoder::Libx264,
         preset: Preset::Veryfast,
         width: 640,
@@ -78,6 +84,13 @@ fn frames_are_moved_onto_those_of_the_rendition() {
         let line = order(&rung, 0).arguments().join(" ");
         assert!(line.contains(expected), "{line}");
     }
+}
+
+#[test]
+fn text_before_all_else_does_not_move_the_clock() {
+    let rung = Rung { lag: 620_000, ..rung(3_000, (24, 1)) };
+    let line = order(&rung, 0).arguments().join(" ");
+    assert!(line.contains(" -copyts -start_at_zero -itsoffset -0.620000 -f mov "), "{line}");
 }
 
 #[test]
@@ -192,6 +205,9 @@ fn threads_are_bounded_by_cores_and_memory() {
         (8, 128 << 20, 1),
         (0, gigabyte, 1),
     ] {
-        assert_eq!(threads(cores, memory), expected, "{cores} cores, {memory} bytes");
+        let machine = Machine { cores, memory };
+        assert_eq!(machine.threads(Tone::Kept), expected, "{machine:?}");
+        let mapped = machine.threads(Tone::Mapped(Colour::default()));
+        assert!(mapped >= 1 && mapped <= expected.min(2.max(cores / 2)), "{machine:?}: {mapped}");
     }
 }

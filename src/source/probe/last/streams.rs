@@ -6,7 +6,9 @@ use serde::Deserialize;
 
 use super::{
     super::{
-        Codec, Container, Media, Splice, language,
+        Codec, Container, Media, Splice,
+        colour::Colour,
+        language,
         media::scale,
         media::{Audio, FrameRate, Label, Picture, Text, Video},
         picture::{Coded, Geometry},
@@ -17,7 +19,7 @@ use super::{
 
 /// What it is asked for.
 pub(super) const ENTRIES: &str = "stream=codec_type,codec_name,profile,level,width,height,\
-    sample_aspect_ratio,field_order,avg_frame_rate,time_base,start_time,sample_rate,channels\
+    sample_aspect_ratio,field_order,color_range,color_space,color_transfer,color_primaries,avg_frame_rate,time_base,start_time,sample_rate,channels\
     :stream_disposition=default,forced,attached_pic,timed_thumbnails:stream_tags=language,title,handler_name\
     :stream_side_data=rotation";
 
@@ -40,6 +42,10 @@ struct Stream {
     height: u32,
     sample_aspect_ratio: String,
     field_order: String,
+    color_range: String,
+    color_space: String,
+    color_transfer: String,
+    color_primaries: String,
     avg_frame_rate: String,
     time_base: String,
     start_time: String,
@@ -142,8 +148,13 @@ impl Streams {
             });
         }
         let text = self.of("subtitle").filter_map(|(index, stream)| stream.text(index)).collect();
-        let mut media = Media { container, pipe: pipes(container), audio, video, text, start: 0 };
-        media.align(&starts, start);
+        let mut media =
+            Media { container, pipe: pipes(container), audio, video, text, start: 0, lag: 0 };
+        // Of these, ffmpeg counts from what it decodes.
+        let counts = !matches!(container, Container::MpegTs | Container::MpegPs);
+        let texts =
+            self.of("subtitle").filter(|(_, stream)| counts && !stream.start_time.is_empty());
+        media.align(&starts, start, texts.map(|(_, stream)| stream.start()).min());
         Ok(media)
     }
 }
@@ -255,7 +266,9 @@ impl Stream {
             (name, _) => Picture::Other(name.to_owned()),
         };
         let fields = matches!(self.field_order.as_str(), "tt" | "bb" | "tb" | "bt");
-        Coded { fields, ..Coded::plain(codec) }
+        let (primaries, transfer) = (&self.color_primaries, &self.color_transfer);
+        let colour = Colour::named(primaries, transfer, &self.color_space, &self.color_range);
+        Coded { fields, colour, ..Coded::plain(codec) }
     }
 }
 

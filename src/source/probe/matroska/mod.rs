@@ -120,6 +120,10 @@ enum Content {
 #[derive(Debug)]
 struct Streams {
     counted: Vec<Stream>,
+    /// The numbers of the subtitles.
+    texts: Vec<u64>,
+    /// The time in ticks of the first block of a subtitle, if it comes before one of each that is counted.
+    text: Option<i64>,
     /// Nanoseconds of a tick.
     tick: u64,
     /// The cluster's time.
@@ -154,7 +158,11 @@ impl Streams {
         match unknown {
             Some(found) if counted.is_empty() => Err(unsupported(found)),
             None if counted.is_empty() => Err(unsupported("Matroska without audio or video")),
-            _ => Ok(Self { counted, tick, cluster: 0, newest: None, pending: None }),
+            _ => {
+                let texts = kind(17).map(|(_, track)| track.number).collect();
+                let (newest, pending) = (None, None);
+                Ok(Self { counted, texts, text: None, tick, cluster: 0, newest, pending })
+            }
         }
     }
 
@@ -209,6 +217,9 @@ impl Streams {
         let place = self.counted.iter().position(|stream| Some(stream.number) == number);
         let Some((place, stream)) = place.and_then(|at| Some((at, self.counted.get_mut(at)?)))
         else {
+            if number.is_some_and(|number| self.texts.contains(&number)) {
+                self.meet_text(head, width);
+            }
             return Some(());
         };
         let offset = i64::from(i16::from_be_bytes(array(head, width)?));
@@ -231,6 +242,15 @@ impl Streams {
             }
         }
         Some(())
+    }
+
+    fn meet_text(&mut self, head: &[u8], width: usize) {
+        if self.counted.iter().all(|stream| stream.first.is_some()) {
+            return;
+        }
+        let time = array(head, width)
+            .map(|offset| self.cluster.saturating_add(i16::from_be_bytes(offset).into()));
+        self.text = self.text.into_iter().chain(time).min();
     }
 
     fn amend(&mut self, change: impl FnOnce(&mut Shot)) {
@@ -265,6 +285,7 @@ impl Streams {
         // Ticks that are no whole part of a second are left to ffmpeg.
         let whole = 1_000_000_000u64.is_multiple_of(tick);
         let timescale = u32::try_from(1_000_000_000 / tick).ok().filter(|_| whole);
+        let early = self.text.map(nanoseconds);
         let (mut audio, mut starts, mut video, mut start) = (Vec::new(), Vec::new(), None, None);
         for stream in self.counted {
             let track = tracks.get(stream.track)?;
@@ -283,8 +304,8 @@ impl Streams {
         let subtitles = (0..).zip(tracks.iter().filter(|track| track.kind == 17));
         let text = subtitles.filter_map(|(index, track)| track.text(index)).collect();
         let container = Container::Matroska;
-        let mut media = Media { container, pipe: true, audio, video, text, start: 0 };
-        media.align(&starts, start);
+        let mut media = Media { container, pipe: true, audio, video, text, start: 0, lag: 0 };
+        media.align(&starts, start, early);
         Some(media)
     }
 }

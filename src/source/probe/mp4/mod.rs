@@ -183,8 +183,9 @@ impl<'a> Movie<'a> {
             video: pictures.map(|video| video.video),
             text: self.text(),
             start: 0,
+            lag: 0,
         };
-        media.align(&starts, start);
+        media.align(&starts, start, None);
         Ok(media)
     }
 

@@ -3,6 +3,7 @@
 use super::{
     super::{
         Container, Stop,
+        colour::Colour,
         input::{be16, be32},
         media::{Picture, Video},
         picture::{Coded, Geometry},
@@ -191,7 +192,13 @@ impl Entry<'_> {
             _ => None,
         };
         let fields = self.child(*b"fiel").and_then(<[u8]>::first) == Some(&2);
-        coded.map(|coded| Coded { fields: coded.fields || fields, ..coded })
+        let colour = self.child(*b"colr").and_then(Colour::colr);
+        let colour = colour.or_else(|| Colour::vpcc(self.child(*b"vpcC")?)).unwrap_or_default();
+        coded.map(|coded| Coded {
+            fields: coded.fields || fields,
+            colour: colour.or(coded.colour),
+            ..coded
+        })
     }
 
     /// The way to the screen: pixel aspect ratio, and the matrices of the track and of the movie.

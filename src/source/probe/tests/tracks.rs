@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{
+    super::colour::Colour,
     super::media::{Audio, Cuts, Frames, Picture, Video},
     *,
 };
@@ -157,6 +158,19 @@ fn pictures(path: &Path, video: &Video) {
         let base = fraction(&stream["r_frame_rate"], '/').unwrap();
         assert!(!video.constant || (rate / base - 1.0).abs() < 1e-6, "{base}: {what}");
     }
+    let code = |key: &str| stream[key].as_str().unwrap_or_default();
+    let [primaries, transfer, matrix, range] =
+        ["color_primaries", "color_transfer", "color_space", "color_range"].map(code);
+    // Both are BT.601.
+    let same = |colour: Colour| Colour {
+        matrix: if colour.matrix == 5 { 6 } else { colour.matrix },
+        ..colour
+    };
+    let colour = same(Colour::named(primaries, transfer, matrix, range));
+    // What stands in the pictures alone is not looked for, but in H.264 and HEVC.
+    let looked = matches!(video.codec, Picture::H264 { .. } | Picture::Hevc { .. });
+    let is_told = looked || video.colour != Colour::default();
+    assert!(!is_told || same(video.colour) == colour, "{colour:?}: {what}");
     let name = match &video.codec {
         Picture::H264 { .. } => "h264",
         Picture::Hevc { .. } => "hevc",
