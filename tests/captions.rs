@@ -297,7 +297,7 @@ fn segments_without_cues_are_headers() {
     let upstream = Upstream::start();
     let broker = broker(&upstream);
     let style = "WEBVTT - a title\n\nSTYLE\n::cue { color: lime }\n\nREGION\nid:r\nwidth:40%\n\n";
-    let text = format!("{style}00:00:02.000 --> 00:00:02.500 region:r\nonly\n");
+    let text = format!("{style}00:00:04.000 --> 00:00:04.500 region:r\nonly\n");
     upstream.audio("sparse", silence(40.0)).vtt("sparse", text);
     upstream.audio("empty", silence(40.0)).vtt("empty", "WEBVTT");
     let sparse = broker.token("sparse");

@@ -268,7 +268,7 @@ fn a_download_that_breaks_off_behind_the_answer_is_fetched_again() {
 fn a_full_queue_is_told_to_come_back() {
     let (upstream, gate) = (upstream(), Gate::new());
     // So long that no head could be trusted to get to its end soon, however fast it was at first.
-    let wav = wav(600.0);
+    let wav = Clip::noise(Format::Wav, 600.0).rate(8_000).mono().bytes();
     upstream.audio("slow", File::new(&wav).stall(wav.len() / 40, &gate));
     let broker = setup(&upstream).with("packager.queue", 1).with("packager.workers", 1).start();
     let slow = broker.token("slow");

@@ -17,6 +17,7 @@ use super::{
         samples::{Sample, Samples},
         video,
     },
+    nal::Units,
     video::Rung,
 };
 use crate::{
@@ -32,6 +33,8 @@ const NEAR: u64 = 64 * 1024;
 
 /// The most bytes of the samples of one segment.
 const MOST: u64 = 1 << 28;
+
+const NOTHING: Corrupt = Corrupt("no picture that could be shown");
 
 /// Cuts one track of one source.
 #[derive(Debug)]
@@ -114,11 +117,11 @@ impl Demuxer {
         self.places(n).map(|place| place.at + u64::from(place.size)).max().unwrap_or(0)
     }
 
-    /// Segment `n`. Blocks while its samples are read.
+    /// Segment `n`, and how many of its pictures are none: the one before them stands still. Blocks while its samples are read.
     ///
     /// # Errors
     /// When they cannot be read, or nobody could play them.
-    pub fn segment(&self, source: &Spool, n: u32) -> Result<Bytes> {
+    pub fn segment(&self, source: &Spool, n: u32) -> Result<(Bytes, u64)> {
         let places: Vec<_> = self.places(n).collect();
         let bytes: u64 = places.iter().map(|place| u64::from(place.size)).sum();
         if bytes > MOST {
@@ -132,23 +135,65 @@ impl Demuxer {
                 each(source, &places, |_, data| frames.push(data))?;
                 let missing = (cut.end - cut.start).saturating_sub(frames.len() as u64);
                 frames.push_silence(config, missing as usize).map_err(unfit)?;
-                Ok(audio::segment(n + 1, cut.start, &frames))
+                Ok((audio::segment(n + 1, cut.start, &frames), 0))
             }
             Some(What::Picture(_, copied)) => {
-                let finer = finer(copied, &self.index).unwrap_or(1);
                 let begin = copied.times.first().copied().unwrap_or(0);
+                let finer = finer(copied, &self.index).unwrap_or(1);
                 let time = |place: &Place| begin + place.time * u64::from(finer);
-                let mut samples = Samples::default();
-                each(source, &places, |place, data| {
-                    let offset = i64::from(copied.reorder) + lag(place, self.first, finer);
-                    let offset = i32::try_from(offset).unwrap_or(i32::MAX);
-                    let duration = place.duration.saturating_mul(finer);
-                    samples.push(data, Sample { size: 0, duration, offset, sync: place.sync })
-                })?;
+                let (samples, missing) = self.pictures(source, &places, (copied, finer))?;
+                let mut samples = if samples.is_empty() { self.still(source, n)? } else { samples };
                 let start = samples.settle(places.first().map_or(begin, time), copied.reorder);
-                Ok(video::segment(n + 1, start, &samples))
+                Ok((video::segment(n + 1, start, &samples), missing))
             }
         }
+    }
+
+    /// The pictures of a segment, and how many are none; without any where its keyframe is none.
+    fn pictures(
+        &self,
+        source: &Spool,
+        places: &[Place],
+        (copied, finer): (&Copied, u32),
+    ) -> Result<(Samples, u64)> {
+        let units = Units::of(&self.index.config);
+        let (mut samples, mut missing) = (Samples::default(), 0);
+        each(source, places, |place, data| {
+            let duration = place.duration.saturating_mul(finer);
+            if !units.fit(data) || (samples.is_empty() && missing > 0) {
+                missing += 1;
+                samples.stretch(duration.into());
+                return Ok(());
+            }
+            let offset = i64::from(copied.reorder) + lag(place, self.first, finer);
+            let offset = i32::try_from(offset).unwrap_or(i32::MAX);
+            samples.push(data, Sample { size: 0, duration, offset, sync: place.sync })
+        })?;
+        Ok((samples, missing))
+    }
+
+    /// The last keyframe before segment `n` that is one, standing still for all of it.
+    fn still(&self, source: &Spool, n: u32) -> Result<Samples> {
+        let Some(What::Picture(_, copied)) = What::of(&self.part) else {
+            return Err(unfit(NOTHING));
+        };
+        let units = Units::of(&self.index.config);
+        let mut still = Samples::default();
+        for before in (0..n).rev() {
+            let keyframe: Vec<_> = self.places(before).take(1).collect();
+            each(source, &keyframe, |_, data| {
+                let times = copied.times.get(n as usize).zip(copied.times.get(n as usize + 1));
+                let ticks = times.map_or(0, |(from, to)| to.saturating_sub(*from));
+                let duration = u32::try_from(ticks).unwrap_or(u32::MAX);
+                let offset = i32::try_from(copied.reorder).unwrap_or(0);
+                let sample = Sample { size: 0, duration, offset, sync: true };
+                if units.fit(data) { still.push(data, sample) } else { Ok(()) }
+            })?;
+            if !still.is_empty() {
+                return Ok(still);
+            }
+        }
+        Err(unfit(NOTHING))
     }
 
     /// The samples of segment `n`.

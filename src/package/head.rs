@@ -99,11 +99,27 @@ impl Head<'_> {
                 self.control.starve(arrived).await?;
             }
             let (cutter, file) = (demuxer.clone(), source.clone());
-            let segment = blocking(move || cutter.segment(&file, n)).await??;
+            let (segment, missing) = blocking(move || cutter.segment(&file, n)).await??;
+            if missing > 0 {
+                self.warn_of_gap(missing);
+            }
             if let Some(end) = self.advance(n, segment).await? {
                 return Ok(end);
             }
             n += 1;
+        }
+    }
+
+    /// Says once for each rendition that pictures of its source are none.
+    fn warn_of_gap(self, frames: u64) {
+        let Part { package, rendition } = self.part;
+        if rendition.add_missing(frames) {
+            self.packager.metrics.short_sources.inc();
+            tracing::warn!(
+                package = %package.key,
+                track = %rendition.track,
+                "pictures of a source are damaged; the one before them stands still"
+            );
         }
     }
 

@@ -32,6 +32,7 @@ pub mod key;
 pub mod ladder;
 mod menu;
 mod muxer;
+mod nal;
 mod pace;
 mod packager;
 pub mod packed;
