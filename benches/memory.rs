@@ -52,7 +52,7 @@ pub fn run(report: &mut Report, _runs: usize) {
 }
 
 fn complete(broker: &Broker) -> usize {
-    broker.files("static").iter().filter(|file| file.ends_with("manifest.json")).count()
+    broker.files("static").iter().filter(|file| file.ends_with("a0-manifest.json")).count()
 }
 
 fn id(n: usize) -> String {
