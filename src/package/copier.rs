@@ -103,9 +103,7 @@ impl<'a> Copier<'a> {
 
     /// Ticks of one frame, on average.
     fn frame(&self) -> u64 {
-        let rate = self.rung().rate;
-        u64::from(self.copied.timescale) * u64::from(rate.denominator)
-            / u64::from(rate.numerator.max(1))
+        self.copied.frame(self.rung().rate)
     }
 
     /// The next sample of ffmpeg's.

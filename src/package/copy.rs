@@ -45,6 +45,11 @@ pub struct Copied {
 }
 
 impl Copied {
+    /// Ticks of one frame of `rate`, which is that of the track on average.
+    pub fn frame(&self, rate: FrameRate) -> u64 {
+        u64::from(self.timescale) * u64::from(rate.denominator) / u64::from(rate.numerator.max(1))
+    }
+
     /// How to copy the video of `media`, and the cuts of all its rungs in frames of `rate`; None where it has to be encoded.
     pub fn of(media: &Media, choices: &Choices, rate: FrameRate) -> Option<(Self, SegmentTable)> {
         let video = media.video.as_ref()?;

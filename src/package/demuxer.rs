@@ -34,8 +34,6 @@ const NEAR: u64 = 64 * 1024;
 /// The most bytes of the samples of one segment.
 const MOST: u64 = 1 << 28;
 
-const NOTHING: Corrupt = Corrupt("no picture that could be shown");
-
 /// Cuts one track of one source.
 #[derive(Debug)]
 pub struct Demuxer {
@@ -74,10 +72,10 @@ impl<'a> What<'a> {
         index.ok().flatten()
     }
 
-    fn cuts(&self, index: &Index) -> Option<Vec<Cursor>> {
+    fn cuts(&self, index: &Index, first: i32) -> Option<Vec<Cursor>> {
         match self {
             Self::Sound(audio, _) => frames(audio, index),
-            Self::Picture(_, copied) => keyframes(copied, index),
+            Self::Picture(_, copied) => keyframes(copied, index, first),
         }
     }
 }
@@ -89,8 +87,8 @@ impl Demuxer {
         let what = What::of(part)?;
         let (have, total) = (source.available(), source.total());
         let index = what.index(&Input::file(source.file(), have, total, source.is_whole()))?;
-        let cuts = what.cuts(&index)?;
         let first = index.walk(Cursor::default())?.next()?.offset;
+        let cuts = what.cuts(&index, first)?;
         Some(Self { part: part.clone(), index, cuts, first })
     }
 
@@ -101,11 +99,9 @@ impl Demuxer {
         };
         let (width, height) = (rung.width, rung.height);
         let entry = video::entry(self.index.kind, [width, height], &self.index.config);
-        let ticks = u64::from(copied.timescale) * u64::from(rung.rate.denominator);
-        let duration = ticks / u64::from(rung.rate.numerator.max(1));
         Some(video::init(video::Track {
             timescale: copied.timescale,
-            duration: u32::try_from(duration).unwrap_or(0),
+            duration: u32::try_from(copied.frame(rung.rate)).unwrap_or(0),
             width,
             height,
             entry: &entry,
@@ -141,9 +137,13 @@ impl Demuxer {
                 let begin = copied.times.first().copied().unwrap_or(0);
                 let finer = finer(copied, &self.index).unwrap_or(1);
                 let time = |place: &Place| begin + place.time * u64::from(finer);
-                let (samples, missing) = self.pictures(source, &places, (copied, finer))?;
-                let mut samples = if samples.is_empty() { self.still(source, n)? } else { samples };
-                let start = samples.settle(places.first().map_or(begin, time), copied.reorder);
+                let start = places.first().map_or(begin, time);
+                let (mut samples, missing) = self.pictures(source, &places, (copied, finer))?;
+                if samples.is_empty() {
+                    let still = self.still(source, n, copied)?;
+                    return Ok((video::segment(n + 1, start, &still), missing));
+                }
+                let start = samples.settle(start, copied.reorder);
                 Ok((video::segment(n + 1, start, &samples), missing))
             }
         }
@@ -173,27 +173,22 @@ impl Demuxer {
     }
 
     /// The last keyframe before segment `n` that is one, standing still for all of it.
-    fn still(&self, source: &Spool, n: u32) -> Result<Samples> {
-        let Some(What::Picture(_, copied)) = What::of(&self.part) else {
-            return Err(unfit(NOTHING));
-        };
+    fn still(&self, source: &Spool, n: u32, copied: &Copied) -> Result<Samples> {
+        let times = copied.times.get(n as usize).zip(copied.times.get(n as usize + 1));
+        let ticks = times.map_or(0, |(from, to)| to.saturating_sub(*from));
         let units = Units::of(&self.index.config);
-        let mut still = Samples::default();
         for before in (0..n).rev() {
             let keyframe: Vec<_> = self.places(before).take(1).collect();
+            let mut still = None;
             each(source, &keyframe, |_, data| {
-                let times = copied.times.get(n as usize).zip(copied.times.get(n as usize + 1));
-                let ticks = times.map_or(0, |(from, to)| to.saturating_sub(*from));
-                let duration = u32::try_from(ticks).unwrap_or(u32::MAX);
-                let offset = i32::try_from(copied.reorder).unwrap_or(0);
-                let sample = Sample { size: 0, duration, offset, sync: true };
-                if units.fit(data) { still.push(data, sample) } else { Ok(()) }
+                still = units.fit(data).then(|| Samples::still(data, ticks)).transpose()?;
+                Ok(())
             })?;
-            if !still.is_empty() {
+            if let Some(still) = still {
                 return Ok(still);
             }
         }
-        Err(unfit(NOTHING))
+        Err(unfit(Corrupt("no picture that could be shown")))
     }
 
     /// The samples of segment `n`.
@@ -224,13 +219,12 @@ fn frames(audio: &Audio, index: &Index) -> Option<Vec<Cursor>> {
 }
 
 /// Where the segments of a track of pictures begin, by when their keyframes are shown, and its end.
-fn keyframes(copied: &Copied, index: &Index) -> Option<Vec<Cursor>> {
+fn keyframes(copied: &Copied, index: &Index, first: i32) -> Option<Vec<Cursor>> {
     let (&end, bounds) = copied.times.split_last()?;
     let &begin = bounds.first()?;
     let finer = finer(copied, index)?;
     let mut bounds = bounds.iter().peekable();
     let mut cuts = Vec::with_capacity(copied.times.len());
-    let first = index.walk(Cursor::default())?.next()?.offset;
     let mut latest = begin;
     let mut walk = index.walk(Cursor::default())?;
     loop {

@@ -90,7 +90,7 @@ impl Head<'_> {
         }
         let mut n = self.control.start;
         loop {
-            let needed = demuxer.needs(n);
+            let needed = if source.is_whole() { 0 } else { demuxer.needs(n) };
             if source.available() < needed {
                 let arrived = async {
                     self.packager.workers.dispatch();

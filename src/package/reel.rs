@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{
     adts::Corrupt,
     fmp4::{
-        samples::{Sample, Samples},
+        samples::Samples,
         video::{self, Track},
     },
     fragments::{self, Fragments},
@@ -102,9 +102,7 @@ impl<'a> Reel<'a> {
         if self.keyframe.is_empty() {
             return Err(NONE);
         }
-        let duration = u32::try_from(duration).unwrap_or(u32::MAX);
-        let keyframe = Sample { size: 0, duration, offset: 0, sync: true };
-        self.samples.push(&self.keyframe, keyframe)?;
+        self.samples = Samples::still(&self.keyframe, duration)?;
         Ok(self.cut(start))
     }
 

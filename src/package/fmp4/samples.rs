@@ -43,6 +43,17 @@ pub struct Samples {
 }
 
 impl Samples {
+    /// A keyframe alone: a picture that stands still for so many ticks, from when it is decoded on.
+    ///
+    /// # Errors
+    /// As [`Samples::push`].
+    pub fn still(keyframe: &[u8], ticks: u64) -> Result<Self, Corrupt> {
+        let mut still = Self::default();
+        let duration = u32::try_from(ticks).unwrap_or(u32::MAX);
+        still.push(keyframe, Sample { size: 0, duration, offset: 0, sync: true })?;
+        Ok(still)
+    }
+
     /// Appends a sample; its size is that of `payload`.
     ///
     /// # Errors

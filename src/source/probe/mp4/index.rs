@@ -71,7 +71,7 @@ impl Index {
 
     /// All samples that lie in the file as a whole, up to the first that does not. None where a table is missing.
     pub fn walk(&self, from: Cursor) -> Option<Walk<'_>> {
-        Some(Walk { tables: Tables::read(&self.stbl)?, length: self.length, at: from })
+        Walk::over(&self.stbl, self.length, from)
     }
 
     fn of(
@@ -207,14 +207,19 @@ impl Cursor {
     }
 }
 
-/// Samples of an [`Index`], one after another.
+/// Samples of a track, one after another.
 pub struct Walk<'a> {
     tables: Tables<'a>,
     length: u64,
     at: Cursor,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    /// A walk over the samples of a sample table in a file of `length` bytes; None where a table is missing.
+    pub(super) fn over(stbl: &'a [u8], length: u64, from: Cursor) -> Option<Self> {
+        Some(Self { tables: Tables::read(stbl)?, length, at: from })
+    }
+
     /// Where it is: before the sample that comes next.
     pub fn cursor(&self) -> Cursor {
         self.at

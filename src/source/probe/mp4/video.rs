@@ -13,7 +13,8 @@ use super::{
     boxes::child,
     entry::object,
     fragment::Runs,
-    samples::{Durations, Edits, Layout, Sizes, entries},
+    index::{Cursor, Walk},
+    samples::{Edits, Layout, Sizes},
     track::Track,
 };
 
@@ -66,7 +67,7 @@ impl Moving {
         } else if fragmented {
             return Err(undetermined());
         } else {
-            shots.table(stbl, &sizes, layout.held)?;
+            shots.table(stbl, track.movie.total, layout.held)?;
         }
         if kinds.next().is_some() {
             shots.pictures.spoil();
@@ -114,39 +115,16 @@ impl Shots {
         }
     }
 
-    /// The first `held` samples of a sample table.
-    fn table(&mut self, stbl: &[u8], sizes: &Sizes<'_>, held: u64) -> Result<(), Stop> {
+    /// The samples of a sample table that lie in a file of `length` bytes, of which there are `held`.
+    fn table(&mut self, stbl: &[u8], length: u64, held: u64) -> Result<(), Stop> {
         if held > MOST {
             return Err(unsupported("MP4 with more frames of video than anybody shows"));
         }
-        let undetermined = || Stop::Undetermined(Container::Mp4);
-        let durations = Durations::read(stbl).ok_or_else(undetermined)?;
-        let offsets = match child(stbl, *b"ctts") {
-            Some(_) => Durations::of(stbl, *b"ctts").ok_or_else(undetermined)?,
-            None => Durations::default(),
-        };
-        let mut offsets = offsets.each();
-        let mut keys = match child(stbl, *b"stss") {
-            Some(stss) => Some(
-                entries(stss, 4)
-                    .ok_or_else(undetermined)?
-                    .filter_map(|entry| be32(entry, 0))
-                    .peekable(),
-            ),
-            None => None,
-        };
-        let mut decoded = 0i64;
-        for (sample, duration) in (0..held).zip(durations.each()) {
-            let key = keys.as_mut().is_none_or(|keys| {
-                // Numbers from 1, in order.
-                while keys.next_if(|&key| u64::from(key) <= sample).is_some() {}
-                keys.next_if(|&key| u64::from(key) == sample + 1).is_some()
-            });
-            let offset = offsets.next().unwrap_or(0).cast_signed();
-            let size = sizes.size(sample).unwrap_or(0);
-            let time = decoded.saturating_add(i64::from(offset));
-            self.push(Shot { time, duration: u64::from(duration), size, key });
-            decoded = decoded.saturating_add(i64::from(duration));
+        let walk = Walk::over(stbl, length, Cursor::default());
+        for place in walk.ok_or(Stop::Undetermined(Container::Mp4))? {
+            let time = place.time.cast_signed().saturating_add(i64::from(place.offset));
+            let (duration, size) = (u64::from(place.duration), u64::from(place.size));
+            self.push(Shot { time, duration, size, key: place.sync });
         }
         Ok(())
     }
