@@ -3,7 +3,6 @@
 
 mod support;
 
-use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use support::{Broker, Player, Setup, Upstream, decode, media, player::Track};
 
 const CONTAINERS: [&str; 3] = ["cmaf", "aac", "ts"];
@@ -48,18 +47,11 @@ fn tracks(player: &Player) -> Vec<(&'static str, Track, u64)> {
     let mut tracks = Vec::new();
     for &container in containers {
         let uri = format!("a0.m3u8?container={container}");
-        let playlist = player.playlist(&uri);
-        let mut order: Vec<_> = playlist.segments.iter().map(|segment| &segment.uri).collect();
-        let last = order.pop().expect("a segment");
-        order.shuffle(&mut StdRng::seed_from_u64(4));
-        player.get(last).expect(200);
-        for uri in order {
-            player.get(uri).expect(200);
-        }
+        let track = player.track_scattered(&uri);
         let index = player.get(&format!("index.m3u8?container={container}")).expect(200);
         let index = m3u8_rs::parse_master_playlist_res(&index.body).expect("an index");
         let bandwidth = if has_video { 0 } else { index.variants[0].bandwidth };
-        tracks.push((container, player.track(&uri), bandwidth));
+        tracks.push((container, track, bandwidth));
     }
     tracks
 }

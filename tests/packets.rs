@@ -3,8 +3,7 @@
 
 mod support;
 
-use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
-use support::{Broker, Player, Setup, Upstream, decode, media, player::Track};
+use support::{Broker, Player, Setup, Upstream, decode, media};
 
 /// Something to hear, 12.3 s long, before what becomes of it.
 const NOISE: &str = "-f lavfi -i anoisesrc=color=pink:seed=3:amplitude=0.5:r=44100:d=12.3";
@@ -65,20 +64,6 @@ fn sources() -> Vec<(&'static str, Vec<u8>, &'static str, usize)> {
     ]
 }
 
-/// A stream's audio, every segment asked for in a random order, the last one first.
-#[track_caller]
-fn shuffled(player: &Player, uri: &str) -> Track {
-    let playlist = player.playlist(uri);
-    let mut order: Vec<_> = playlist.segments.iter().map(|segment| &segment.uri).collect();
-    let last = order.pop().expect("a segment");
-    order.shuffle(&mut StdRng::seed_from_u64(4));
-    player.get(last).expect(200);
-    for uri in order {
-        player.get(uri).expect(200);
-    }
-    player.track(uri)
-}
-
 /// Seconds that the edit list of an init segment takes away.
 fn priming(init: &[u8], rate: u32) -> f64 {
     let list = init.windows(4).position(|name| name == b"elst");
@@ -99,7 +84,7 @@ fn packets_come_out_as_they_went_in() {
         let index = player.index();
         let variant = &index.variants[0];
         assert_eq!(variant.codecs.as_deref(), Some(codecs), "{id}");
-        let track = shuffled(&player, "a0.m3u8");
+        let track = player.track_scattered("a0.m3u8");
         let served = decode::plain_payloads(track.bytes(), "0:a:0");
         let own = decode::plain_payloads(&source, "0:a:0");
         let at = own.iter().zip(&served).position(|(own, served)| own != served);
@@ -197,7 +182,7 @@ fn silence_follows_to_the_end_of_the_picture() {
         let player = Player::new(&broker, &broker.token(id));
         let codecs = player.index().variants[0].codecs.clone().expect("CODECS");
         assert!(codecs.ends_with(&format!(",{id}")), "{codecs}");
-        let track = shuffled(&player, "a0.m3u8");
+        let track = player.track_scattered("a0.m3u8");
         let served = decode::plain_payloads(track.bytes(), "0:a:0");
         let own = decode::plain_payloads(&source, "0:a:0");
         assert_eq!(served[..own.len()], own, "{id}");

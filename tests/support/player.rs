@@ -145,6 +145,21 @@ impl<'a> Player<'a> {
         self.fetch(playlist, &order)
     }
 
+    /// Everything of one rendition, in order, after each of its segments was asked for: the last one first, the others in a
+    /// random order.
+    #[track_caller]
+    pub fn track_scattered(&self, uri: &str) -> Track {
+        let playlist = self.playlist(uri);
+        let mut order: Vec<_> = playlist.segments.iter().map(|segment| &segment.uri).collect();
+        let last = order.pop().expect("a segment");
+        order.shuffle(&mut StdRng::seed_from_u64(4));
+        self.get(last).expect(200);
+        for uri in order {
+            self.get(uri).expect(200);
+        }
+        self.track(uri)
+    }
+
     /// All of the audio, in order.
     #[track_caller]
     pub fn audio(&self) -> Track {
