@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::fs;
+use std::{fs, ops::Range};
 
 use m3u8_rs::VariantStream;
 use support::{
@@ -73,9 +73,9 @@ impl Served {
         let served = Self {
             id: id.to_owned(),
             grant,
+            priming: tracks[0].priming(),
             tracks,
             rate,
-            priming: priming(&init.body),
             frames: frames.into_iter().map(|sizes| sizes.len()).collect(),
         };
         served.fetch_again(broker);
@@ -102,15 +102,17 @@ impl Served {
         let total: usize = self.frames.iter().sum();
         for Track { playlist, .. } in &self.tracks {
             let text = &playlist.text;
-            let sum = self.seconds(total);
+            let sum = self.presented(0..total);
             assert!(
                 (playlist.seconds() - sum).abs() < 1e-6 * (1 + self.frames.len()) as f64,
                 "{sum} s of {}: {text}",
                 self.id
             );
             assert_eq!(playlist.segments.len(), self.frames.len());
+            let mut first = 0;
             for (segment, &frames) in playlist.segments.iter().zip(&self.frames) {
-                let exact = self.seconds(frames);
+                let exact = self.presented(first..first + frames);
+                first += frames;
                 assert!(
                     (segment.seconds - exact).abs() < 1.1e-6,
                     "{segment:?} is {exact} s in {}",
@@ -134,8 +136,10 @@ impl Served {
         for (track, container) in self.tracks.iter().zip(CONTAINERS) {
             let variant = variant(&player, container);
             assert_eq!(variant.codecs.as_deref(), Some("mp4a.40.2"));
-            for (n, bytes) in track.segments.iter().enumerate() {
-                let bits = bytes.len() as f64 * 8.0 / self.seconds(self.frames[n]);
+            for (n, (bytes, said)) in
+                track.segments.iter().zip(&track.playlist.segments).enumerate()
+            {
+                let bits = bytes.len() as f64 * 8.0 / said.seconds;
                 assert!(
                     bits <= variant.bandwidth as f64,
                     "{}: {container} segment {n} takes {bits:.0} bits a second, BANDWIDTH is {}",
@@ -242,6 +246,12 @@ impl Served {
         }
     }
 
+    /// Seconds of these frames that are meant to be heard.
+    fn presented(&self, frames: Range<usize>) -> f64 {
+        let heard = |frame: usize| (frame * FRAME).saturating_sub(self.priming);
+        (heard(frames.end) - heard(frames.start)) as f64 / self.rate as f64
+    }
+
     fn seconds(&self, frames: usize) -> f64 {
         (frames * FRAME) as f64 / self.rate as f64
     }
@@ -268,14 +278,6 @@ fn variant(player: &Player, container: &str) -> VariantStream {
     let mut variants = index.expect("a multivariant playlist").variants;
     assert_eq!(variants.len(), 1);
     variants.remove(0)
-}
-
-/// The media time that an initialization segment's edit list begins at (ISO/IEC 14496-12, 8.6.6); 0 without one.
-fn priming(init: &[u8]) -> usize {
-    let list = init.windows(4).position(|name| name == b"elst");
-    list.map_or(0, |at| {
-        u32::from_be_bytes(init[at + 16..at + 20].try_into().expect("4 bytes")) as usize
-    })
 }
 
 /// The bytes of each frame's payload in a run of ADTS.
@@ -426,8 +428,7 @@ fn six_hours() {
     let grant = broker.token("6h");
     let player = Player::new(&broker, &grant);
     let playlist = player.playlist("a0.m3u8");
-    let frames = (6 * 60 * MINUTE).div_ceil(FRAME) + 1;
-    let expected = (frames * FRAME) as f64 / 8_000.0;
+    let expected = ((6 * 60 * MINUTE).div_ceil(FRAME) * FRAME) as f64 / 8_000.0;
     assert!(
         (playlist.seconds() - expected).abs() < 0.01,
         "{} s, not {expected}",
@@ -443,7 +444,9 @@ fn six_hours() {
         let init = player.get("a0-init.mp4").expect(200).body;
         let pcm = decode::pcm([&init, bytes].concat());
         assert!(pcm.warnings.is_empty(), "{:?}", pcm.warnings);
-        let promised = playlist.segments[n].seconds;
+        // What comes before the first sample is heard where a segment is decoded alone.
+        let priming = if n == 0 { FRAME as f64 / 8_000.0 } else { 0.0 };
+        let promised = playlist.segments[n].seconds + priming;
         assert!(
             (pcm.seconds() - promised).abs() < 1e-4,
             "segment {n} has {} s, not {promised}",
@@ -494,7 +497,7 @@ fn bandwidths_are_honest() {
 #[track_caller]
 fn check_average(broker: &Broker, served: &Served, sound: &str) {
     let player = Player::new(broker, &served.grant);
-    let seconds = served.seconds(served.frames.iter().sum());
+    let seconds = served.tracks[0].playlist.seconds();
     for (track, container) in served.tracks.iter().zip(CONTAINERS) {
         let variant = variant(&player, container);
         let declared = variant.average_bandwidth.expect("AVERAGE-BANDWIDTH") as f64;

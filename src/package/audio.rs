@@ -99,6 +99,7 @@ impl Audio {
             (end.saturating_mul(u64::from(rate)) / 1000).saturating_add(codec.priming().into());
         let total = if whole / packet > frames { whole / packet * packet } else { length };
         let table = SegmentTable::packets(total, packet, rate, choices.segment);
+        let table = table.primed(codec.priming().into());
         let (index, label) = (track.index, track.label.clone());
         Some(Self { container, index, label, coding, codec, bitrate, frames, table })
     }
@@ -133,17 +134,19 @@ impl Audio {
     /// silence far below.
     pub fn bandwidth(&self, container: config::Container) -> (u64, u64) {
         let rate = u64::from(self.codec.rate());
-        let segments = (0..).map_while(|n| Some((self.packets(n)?, self.table.ticks(n)?)));
+        let segments = (0..).map_while(|n| Some((self.packets(n)?, self.table.presentation(n)?)));
         let per_second = |bytes: u64, samples: u64| (bytes * 8 * rate).div_ceil(samples);
 
-        let (mut peak, mut bytes) = (0, 0);
+        let (mut peak, mut bytes, mut length) = (0, 0, 0);
         for (packets, ticks) in segments {
             let (packets, samples) = (packets.end - packets.start, ticks.end - ticks.start);
             let most = self.size(container, packets, self.most(packets));
             peak = peak.max(per_second(most, samples));
-            bytes += self.size(container, packets, samples * u64::from(self.bitrate) / (8 * rate));
+            let payload = packets * self.codec.packet() * u64::from(self.bitrate) / (8 * rate);
+            bytes += self.size(container, packets, payload);
+            length += samples;
         }
-        (peak, per_second(bytes, self.table.total()).min(peak))
+        (peak, per_second(bytes, length).min(peak))
     }
 
     /// The most payload bytes of so many packets in a row.
@@ -314,7 +317,7 @@ mod tests {
                 assert!(average <= peak && average > u64::from(audio.bitrate), "{average}, {peak}");
                 for n in 0..audio.table.len() {
                     let bytes = fullest_segment(&audio, container, n);
-                    let ticks = audio.table.ticks(n).unwrap();
+                    let ticks = audio.table.presentation(n).unwrap();
                     let bits = bytes as u64 * 8 * u64::from(rate) / (ticks.end - ticks.start);
                     assert!(
                         bits <= peak,

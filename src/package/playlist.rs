@@ -154,7 +154,7 @@ pub fn media(
         let timescale = u128::from(table.timescale());
         (2 * MICROS * u128::from(ticks) + timescale) / (2 * timescale)
     };
-    for (n, ticks) in (0..).map_while(|n| Some((n, table.ticks(n)?))) {
+    for (n, ticks) in (0..).map_while(|n| Some((n, table.presentation(n)?))) {
         let duration = micros(ticks.end) - micros(ticks.start);
         let file = File::Segment(track, n, format);
         let (seconds, fraction) = (duration / MICROS, duration % MICROS);
@@ -169,7 +169,7 @@ fn target_duration(table: &SegmentTable, version: u32) -> u64 {
     if version >= 6 {
         return table.target_duration();
     }
-    let lengths = (0..).map_while(|n| table.ticks(n)).map(|ticks| ticks.end - ticks.start);
+    let lengths = (0..).map_while(|n| table.presentation(n)).map(|ticks| ticks.end - ticks.start);
     lengths.max().unwrap_or(0).div_ceil(u64::from(table.timescale()))
 }
 

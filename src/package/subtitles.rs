@@ -56,7 +56,7 @@ impl Packager {
     ) -> Result<Hot> {
         let cues = package.cues(track).ok_or_else(no_such_file)?;
         let table = package.plan.timeline().ok_or_else(no_such_file)?;
-        let ticks = table.ticks(n).ok_or_else(no_such_file)?;
+        let ticks = table.presentation(n).ok_or_else(no_such_file)?;
         let captions = self.captions(package, track, cues).await?;
         // Players place a segment's audio up to one packet beside its place in the table.
         let beside = package.plan.audio.first().map_or(0, |audio| {

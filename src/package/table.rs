@@ -31,6 +31,8 @@ pub struct SegmentTable {
     timescale: u32,
     #[serde(serialize_with = "sequence")]
     bounds: Arc<[u64]>,
+    /// Ticks of the first segment before presentation time 0.
+    priming: u64,
 }
 
 fn sequence<S: Serializer>(bounds: &Arc<[u64]>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -42,18 +44,22 @@ fn sequence<S: Serializer>(bounds: &Arc<[u64]>, serializer: S) -> Result<S::Ok, 
 struct Unchecked {
     timescale: u32,
     bounds: Vec<u64>,
+    priming: u64,
 }
 
 impl TryFrom<Unchecked> for SegmentTable {
     type Error = &'static str;
 
     fn try_from(read: Unchecked) -> Result<Self, Self::Error> {
-        let Unchecked { timescale, bounds } = read;
-        let grows = bounds.len() > 1 && bounds.is_sorted_by(|a, b| a < b);
-        if timescale == 0 || bounds.first() != Some(&0) || !grows {
-            return Err("the bounds of a segment table grow from 0, and its timescale is not 0");
+        let Unchecked { timescale, bounds, priming } = read;
+        let grows = bounds.is_sorted_by(|a, b| a < b);
+        let is_heard = bounds.get(1).is_some_and(|&end| priming < end);
+        if timescale == 0 || bounds.first() != Some(&0) || !grows || !is_heard {
+            return Err(
+                "the bounds of a segment table grow from 0, its timescale is not 0, and its first segment is more than priming",
+            );
         }
-        Ok(Self { timescale, bounds: bounds.into() })
+        Ok(Self { timescale, bounds: bounds.into(), priming })
     }
 }
 
@@ -98,7 +104,15 @@ impl SegmentTable {
         Self {
             timescale,
             bounds: bounds.into_iter().map(|frame| total.min(frame * ticks)).collect(),
+            priming: 0,
         }
+    }
+
+    /// The same cuts of a track whose first `priming` ticks are not heard; all are, where its first segment has no more.
+    #[must_use]
+    pub fn primed(self, priming: u64) -> Self {
+        let priming = if priming < self.bounds[1] { priming } else { 0 };
+        Self { priming, ..self }
     }
 
     /// The lengths of segments in seconds, one after the other, without end.
@@ -109,7 +123,7 @@ impl SegmentTable {
 
     /// The table of these bounds, in ticks; None unless they grow from 0.
     pub fn of(timescale: u32, bounds: Vec<u64>) -> Option<Self> {
-        Unchecked { timescale, bounds }.try_into().ok()
+        Unchecked { timescale, bounds, priming: 0 }.try_into().ok()
     }
 
     /// Number of segments.
@@ -127,6 +141,13 @@ impl SegmentTable {
         self.timescale
     }
 
+    /// The ticks of segment `n` on the clock of the presentation, which stands at 0 until the priming is over; None past the
+    /// end. EXTINF is its length: timestamps and edit lists place segments so, and the sum is the length of the source.
+    pub fn presentation(&self, n: u32) -> Option<Range<u64>> {
+        let presented = |tick: u64| tick.saturating_sub(self.priming);
+        self.ticks(n).map(|ticks| presented(ticks.start)..presented(ticks.end))
+    }
+
     /// The ticks that segment `n` covers, or None past the end.
     pub fn ticks(&self, n: u32) -> Option<Range<u64>> {
         let n = n as usize;
@@ -138,24 +159,24 @@ impl SegmentTable {
         self.ticks(n).map(|ticks| ticks.start / FRAME..ticks.end / FRAME)
     }
 
-    /// Ticks of the whole rendition.
+    /// Ticks of the whole rendition, priming included.
     pub fn total(&self) -> u64 {
         self.bounds[self.bounds.len() - 1]
     }
 
-    /// Seconds of the whole rendition.
+    /// Seconds of the whole presentation.
     pub fn length(&self) -> f64 {
-        self.total() as f64 / f64::from(self.timescale)
+        (self.total() - self.priming) as f64 / f64::from(self.timescale)
     }
 
     /// The duration of segment `n` in seconds, as EXTINF says it.
     pub fn seconds(&self, n: u32) -> Option<f64> {
-        self.ticks(n).map(|t| (t.end - t.start) as f64 / f64::from(self.timescale))
+        self.presentation(n).map(|t| (t.end - t.start) as f64 / f64::from(self.timescale))
     }
 
     /// The durations of all segments in seconds.
     pub fn durations(&self) -> impl Iterator<Item = f64> + '_ {
-        self.bounds.windows(2).map(|w| (w[1] - w[0]) as f64 / f64::from(self.timescale))
+        (0..).map_while(|n| self.seconds(n))
     }
 
     /// EXT-X-TARGETDURATION: the longest segment, rounded to whole seconds (RFC 8216 section 4.3.3.1), at least 1.
@@ -216,15 +237,30 @@ mod tests {
     }
 
     #[test]
+    fn priming_is_not_presented() {
+        let table = SegmentTable::audio(431, 44_100, Duration::from_secs(5)).primed(2112);
+        let last = table.len() - 1;
+        assert_eq!(table.ticks(0), Some(0..50 * FRAME));
+        assert_eq!(table.presentation(0), Some(0..50 * FRAME - 2112));
+        assert_eq!(table.presentation(1).unwrap().start, 50 * FRAME - 2112);
+        assert_eq!(table.presentation(last).unwrap().end, 431 * FRAME - 2112);
+        let sum: f64 = table.durations().sum();
+        assert!((sum - table.length()).abs() < 1e-9);
+        let short = SegmentTable::audio(1, 44_100, Duration::from_secs(5)).primed(2112);
+        assert_eq!(short.presentation(0), Some(0..FRAME));
+    }
+
+    #[test]
     fn a_damaged_table_is_not_taken() {
         let read = |json| serde_json::from_str::<SegmentTable>(json);
-        assert!(read(r#"{"timescale":8000,"bounds":[0,1024,2048]}"#).is_ok());
+        assert!(read(r#"{"timescale":8000,"bounds":[0,1024,2048],"priming":1023}"#).is_ok());
         for wrong in [
-            r#"{"timescale":0,"bounds":[0,1024]}"#,
-            r#"{"timescale":8000,"bounds":[]}"#,
-            r#"{"timescale":8000,"bounds":[0]}"#,
-            r#"{"timescale":8000,"bounds":[1024,2048]}"#,
-            r#"{"timescale":8000,"bounds":[0,2048,1024]}"#,
+            r#"{"timescale":0,"bounds":[0,1024],"priming":0}"#,
+            r#"{"timescale":8000,"bounds":[],"priming":0}"#,
+            r#"{"timescale":8000,"bounds":[0],"priming":0}"#,
+            r#"{"timescale":8000,"bounds":[1024,2048],"priming":0}"#,
+            r#"{"timescale":8000,"bounds":[0,2048,1024],"priming":0}"#,
+            r#"{"timescale":8000,"bounds":[0,1024,2048],"priming":1024}"#,
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }

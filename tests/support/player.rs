@@ -226,6 +226,14 @@ impl Playlist {
 }
 
 impl Track {
+    /// Samples before the first that is meant to be heard: where the edit list of the init segment begins (ISO/IEC 14496-12,
+    /// 8.6.6). 0 without one.
+    pub fn priming(&self) -> usize {
+        let list = self.init.windows(4).position(|name| name == b"elst");
+        let time = list.and_then(|at| self.init.get(at + 16..at + 20)?.try_into().ok());
+        time.map_or(0, |time| u32::from_be_bytes(time) as usize)
+    }
+
     /// Init and segments, one after the other.
     pub fn bytes(&self) -> Vec<u8> {
         [self.init.as_slice(), &self.segments.concat()].concat()

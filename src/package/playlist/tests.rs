@@ -187,15 +187,16 @@ proptest! {
         frames in prop_oneof![99 => 1u64..20_000, 1 => 1u64..1_100_000],
         rate in prop::sample::select(vec![8_000u32, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000]),
         seconds in 1u64..=20,
+        priming in 0u64..5_000,
     ) {
-        let table = SegmentTable::audio(frames, rate, Duration::from_secs(seconds));
+        let table = SegmentTable::audio(frames, rate, Duration::from_secs(seconds)).primed(priming);
         let micros = micros(&media(&table, A0, Format::Ts, 0, Query::default()));
         prop_assert_eq!(micros.len(), table.len() as usize);
         let exact = |ticks: u64| u128::from(ticks) * MICROS * 2 / u128::from(rate);
         let targets = [3, 6].map(|version| target_duration(&table, version));
         let mut sum = 0;
         for (n, duration) in (0..).zip(micros) {
-            let ticks = table.ticks(n).unwrap();
+            let ticks = table.presentation(n).unwrap();
             sum += u128::from(duration);
             // Doubled, so that the half microsecond is a whole number.
             prop_assert!((2 * sum).abs_diff(exact(ticks.end)) <= 1);
