@@ -1,11 +1,9 @@
 //! The sizes of the frames of a track, added up as they are met.
 
-use std::collections::VecDeque;
-
 use super::media::{Form, Frames};
 
 /// The frames so far.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Weights {
     rate: u32,
     /// Samples of each frame but the last; 0 before the first.
@@ -14,8 +12,11 @@ pub(super) struct Weights {
     short: bool,
     /// Whether they are not of one length.
     uneven: bool,
-    /// The newest frames, of a second.
-    second: VecDeque<u64>,
+    /// Frames of a second; 0 before the first.
+    span: usize,
+    /// The newest of them, and where among them the oldest is once they are so many.
+    second: Vec<u64>,
+    oldest: usize,
     /// Bytes of those.
     held: u64,
     count: u64,
@@ -27,32 +28,24 @@ pub(super) struct Weights {
 impl Weights {
     /// No frames yet, of so many samples a second.
     pub(super) fn new(rate: u32) -> Self {
-        Self {
-            rate,
-            usual: 0,
-            short: false,
-            uneven: false,
-            second: VecDeque::new(),
-            held: 0,
-            count: 0,
-            bytes: 0,
-            densest: 0,
-            largest: 0,
-        }
+        Self { rate, ..Self::default() }
     }
 
     /// The next frame, of so many bytes and samples.
     pub(super) fn push(&mut self, size: u64, samples: u64) {
-        if self.usual == 0 {
+        if self.count == 0 {
             self.usual = samples;
+            self.span = span(self.rate, samples) as usize;
         }
         self.uneven |= self.short || samples > self.usual || samples == 0;
         self.short = samples < self.usual;
-        if self.second.len() as u64 == span(self.rate, self.usual) {
-            self.held = self.held.saturating_sub(self.second.pop_front().unwrap_or(0));
-        }
-        self.second.push_back(size);
         self.held = self.held.saturating_add(size);
+        if self.second.len() < self.span {
+            self.second.push(size);
+        } else if let Some(oldest) = self.second.get_mut(self.oldest) {
+            self.held = self.held.saturating_sub(std::mem::replace(oldest, size));
+            self.oldest = if self.oldest + 1 < self.span { self.oldest + 1 } else { 0 };
+        }
         self.count += 1;
         self.bytes = self.bytes.saturating_add(size);
         self.densest = self.densest.max(self.held);

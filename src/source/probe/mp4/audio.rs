@@ -58,7 +58,7 @@ impl<'a> Table<'a> {
         let (scale, _) = track.scales()?;
         let edits = track.edits()?;
         // Old files of iTunes tell their priming in a tag instead.
-        if edits == Edits::Absent && track.movie.moov.windows(8).any(|tag| tag == b"iTunSMPB") {
+        if edits == Edits::Absent && track.movie.is_tagged(b"iTunSMPB") {
             return Err(undetermined());
         }
         let durations = Durations::read(stbl).ok_or_else(undetermined)?;

@@ -1,15 +1,14 @@
 //! Where each sample of a track lies and when it is decoded (ISO/IEC 14496-12 sections 8.6 and 8.7): all that copying
 //! needs, with no process in between.
 
+use std::cmp::Ordering;
+
 use super::{
-    super::{
-        Codec, Input, Stop, aac,
-        input::{be32, be64},
-    },
+    super::{Codec, Input, Stop, aac},
     Layout, Movie,
     boxes::{boxes, child},
     entry,
-    samples::Sizes,
+    samples::{Chunks, Sizes, Table, table, word},
     track::Track,
 };
 
@@ -113,55 +112,29 @@ fn configuration(entry: &[u8], kind: [u8; 4]) -> Option<Vec<u8>> {
     Some([&size.to_be_bytes(), &kind[..], body].concat())
 }
 
-/// The entries of one table, behind its version, flags and count.
-#[derive(Clone, Copy)]
-struct Table<'a> {
-    entries: &'a [u8],
-    size: usize,
-}
-
-impl<'a> Table<'a> {
-    /// None if entries are missing.
-    fn read(full: &'a [u8], size: usize) -> Option<Self> {
-        let count = usize::try_from(be32(full, 4)?).ok()?;
-        Some(Self { entries: full.get(8..8 + count.checked_mul(size)?)?, size })
-    }
-
-    /// The number at `word` of an entry, in units of 32 bits.
-    fn get(&self, entry: usize, word: usize) -> Option<u32> {
-        let at = entry.checked_mul(self.size)?;
-        be32(self.entries.get(at..at.checked_add(self.size)?)?, word * 4)
-    }
-}
-
 struct Tables<'a> {
     sizes: Sizes<'a>,
-    durations: Table<'a>,
-    offsets: Option<Table<'a>>,
-    keys: Option<Table<'a>>,
-    runs: Table<'a>,
-    chunks: Table<'a>,
+    durations: Table<'a, 2>,
+    offsets: Option<Table<'a, 2>>,
+    keys: Option<Table<'a, 1>>,
+    runs: Table<'a, 3>,
+    chunks: Chunks<'a>,
 }
 
 impl<'a> Tables<'a> {
     fn read(stbl: &'a [u8]) -> Option<Self> {
-        let table = |kind, size| child(stbl, kind).map(|full| Table::read(full, size));
+        let found = |kind| child(stbl, kind);
+        // One that is there has to be whole.
+        let offsets = found(*b"ctts").map(|full| table(full).ok_or(())).transpose().ok()?;
+        let keys = found(*b"stss").map(|full| table(full).ok_or(())).transpose().ok()?;
         Some(Self {
             sizes: Sizes::read(stbl, None)?,
-            durations: table(*b"stts", 8)??,
-            offsets: table(*b"ctts", 8).map_or(Some(None), |found| found.map(Some))?,
-            keys: table(*b"stss", 4).map_or(Some(None), |found| found.map(Some))?,
-            runs: table(*b"stsc", 12)??,
-            chunks: table(*b"co64", 8).or_else(|| table(*b"stco", 4))??,
+            durations: table(found(*b"stts")?)?,
+            offsets,
+            keys,
+            runs: table(found(*b"stsc")?)?,
+            chunks: Chunks::read(stbl)?,
         })
-    }
-
-    /// Where a chunk begins.
-    fn chunk(&self, n: usize) -> Option<u64> {
-        match self.chunks.size {
-            8 => be64(self.chunks.entries, n.checked_mul(8)?),
-            _ => self.chunks.get(n, 0).map(u64::from),
-        }
     }
 }
 
@@ -174,12 +147,15 @@ struct Run {
 
 impl Run {
     /// The number here, and one step on; None past the end.
-    fn next(&mut self, table: &Table<'_>) -> Option<u32> {
-        while self.done >= table.get(self.entry, 0)? {
+    fn next(&mut self, table: Table<'_, 2>) -> Option<u32> {
+        loop {
+            let &[count, number] = table.get(self.entry)?;
+            if self.done < word(count) {
+                self.done += 1;
+                return Some(word(number));
+            }
             *self = Self { entry: self.entry + 1, done: 0 };
         }
-        self.done += 1;
-        table.get(self.entry, 1)
     }
 }
 
@@ -229,10 +205,12 @@ impl<'a> Walk<'a> {
     fn enter(&mut self) -> Option<()> {
         let Self { tables, at, .. } = self;
         while at.left == 0 {
-            at.at = tables.chunk(at.chunks)?;
+            at.at = tables.chunks.get(at.chunks)?;
             at.chunks += 1;
-            while tables.runs.get(at.runs, 0).is_some_and(|first| first as usize <= at.chunks) {
-                at.per_chunk = tables.runs.get(at.runs, 1)?;
+            while let Some(&[first, samples, _]) = tables.runs.get(at.runs)
+                && word(first) as usize <= at.chunks
+            {
+                at.per_chunk = word(samples);
                 at.runs += 1;
             }
             at.left = at.per_chunk;
@@ -242,14 +220,18 @@ impl<'a> Walk<'a> {
 
     /// Whether the next sample is a keyframe: those are counted from 1, in order.
     fn is_key(&mut self) -> bool {
-        let Some(keys) = &self.tables.keys else {
+        let Some(keys) = self.tables.keys else {
             return true;
         };
         let number = self.at.sample + 1;
-        while keys.get(self.at.key, 0).is_some_and(|key| u64::from(key) < number) {
-            self.at.key += 1;
+        while let Some(&[key]) = keys.get(self.at.key) {
+            match u64::from(word(key)).cmp(&number) {
+                Ordering::Less => self.at.key += 1,
+                Ordering::Equal => return true,
+                Ordering::Greater => break,
+            }
         }
-        keys.get(self.at.key, 0).is_some_and(|key| u64::from(key) == number)
+        false
     }
 }
 
@@ -265,8 +247,8 @@ impl Iterator for Walk<'_> {
         let end = self.at.at.checked_add(u64::from(size)).filter(|&end| end <= self.length)?;
         let sync = self.is_key();
         let at = &mut self.at;
-        let duration = at.duration.next(&self.tables.durations)?;
-        let offset = self.tables.offsets.and_then(|table| at.offset.next(&table));
+        let duration = at.duration.next(self.tables.durations)?;
+        let offset = self.tables.offsets.and_then(|table| at.offset.next(table));
         let offset = offset.unwrap_or(0).cast_signed();
         let place = Place { at: at.at, size, time: at.time, duration, offset, sync };
         at.sample += 1;

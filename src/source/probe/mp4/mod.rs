@@ -189,6 +189,12 @@ impl<'a> Movie<'a> {
         Ok(media)
     }
 
+    /// Whether one of its tags has this name in it.
+    fn is_tagged(&self, name: &[u8]) -> bool {
+        let tags = boxes(self.moov).filter(|(kind, _)| kind != b"trak");
+        tags.flat_map(|(_, tags)| tags.windows(name.len())).any(|found| found == name)
+    }
+
     fn is_fragmented(&self) -> bool {
         child(self.moov, *b"mvex").is_some()
     }

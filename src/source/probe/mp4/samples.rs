@@ -63,6 +63,59 @@ impl Durations {
     }
 }
 
+/// The 32 bits that a table has a number in.
+type Word = [u8; 4];
+
+pub(super) fn word(bytes: Word) -> u32 {
+    u32::from_be_bytes(bytes)
+}
+
+fn wide([high, low]: [Word; 2]) -> u64 {
+    u64::from(word(high)) << 32 | u64::from(word(low))
+}
+
+/// The entries of one table, of so many words each.
+pub(super) type Table<'a, const WORDS: usize> = &'a [[Word; WORDS]];
+
+/// The entries behind version, flags and count of a full box; None if some are missing.
+pub(super) fn table<const WORDS: usize>(full: &[u8]) -> Option<Table<'_, WORDS>> {
+    let count = usize::try_from(be32(full, 4)?).ok()?;
+    let words = full.get(8..)?.as_chunks().0;
+    words.as_chunks().0.get(..count)
+}
+
+/// Where chunks begin, by `stco` or `co64`.
+pub(super) enum Chunks<'a> {
+    Narrow(Table<'a, 1>),
+    Wide(Table<'a, 2>),
+}
+
+impl<'a> Chunks<'a> {
+    /// None if they are missing or cut short.
+    pub(super) fn read(stbl: &'a [u8]) -> Option<Self> {
+        Some(match child(stbl, *b"co64") {
+            Some(wide) => Self::Wide(table(wide)?),
+            None => Self::Narrow(table(child(stbl, *b"stco")?)?),
+        })
+    }
+
+    /// Where a chunk begins.
+    pub(super) fn get(&self, n: usize) -> Option<u64> {
+        match self {
+            Self::Narrow(chunks) => chunks.get(n).map(|&[at]| u64::from(word(at))),
+            Self::Wide(chunks) => chunks.get(n).copied().map(wide),
+        }
+    }
+
+    /// Whether they come in the order of their offsets.
+    fn is_ordered(&self) -> bool {
+        match self {
+            Self::Narrow(chunks) => chunks.is_sorted_by_key(|&[at]| word(at)),
+            Self::Wide(chunks) => chunks.is_sorted_by_key(|&at| wide(at)),
+        }
+    }
+}
+
 /// Where the samples of a track lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -82,22 +135,17 @@ impl Layout {
     /// `constant` is the size of a sample of PCM in bytes, whose `stsz` cannot be relied on.
     pub(super) fn read(stbl: &[u8], length: u64, constant: Option<u64>) -> Option<Self> {
         let sizes = Sizes::read(stbl, constant)?;
-        let mut runs =
-            entries(child(stbl, *b"stsc")?, 12)?.map(|run| (be32(run, 0), be32(run, 4))).peekable();
-        let offsets: Vec<u64> = match child(stbl, *b"co64") {
-            Some(wide) => entries(wide, 8)?.filter_map(|entry| be64(entry, 0)).collect(),
-            None => entries(child(stbl, *b"stco")?, 4)?
-                .filter_map(|entry| be32(entry, 0).map(u64::from))
-                .collect(),
-        };
-        let mut held = 0;
-        let mut per_chunk = 0;
-        let mut cut = false;
-        for (chunk, &offset) in (1u64..).zip(&offsets) {
-            while let Some((_, samples)) =
-                runs.next_if(|(from, _)| from.is_some_and(|from| u64::from(from) <= chunk))
+        let chunks = Chunks::read(stbl)?;
+        let mut runs = table(child(stbl, *b"stsc")?)?;
+        let (mut held, mut per_chunk, mut cut) = (0, 0, false);
+        for chunk in 0.. {
+            let Some(offset) = chunks.get(chunk) else {
+                break;
+            };
+            while let Some((&[from, samples, _], later)) = runs.split_first()
+                && word(from) as usize <= chunk + 1
             {
-                per_chunk = u64::from(samples?);
+                (per_chunk, runs) = (u64::from(word(samples)), later);
             }
             let wanted = per_chunk.min(sizes.count().saturating_sub(held));
             let fit = sizes.fit(held, wanted, length.saturating_sub(offset));
@@ -107,15 +155,15 @@ impl Layout {
                 break;
             }
         }
-        let ordered = offsets.is_sorted();
-        Some(Self { held, cut, first: offsets.first().copied().unwrap_or(0), ordered })
+        let (first, ordered) = (chunks.get(0).unwrap_or(0), chunks.is_ordered());
+        Some(Self { held, cut, first, ordered })
     }
 }
 
 /// The sizes of samples in bytes.
 pub(super) enum Sizes<'a> {
     Constant(u64, u64),
-    Table(&'a [u8], u64),
+    Table(&'a [Word], u64),
     Compact(&'a [u8], u64, usize),
 }
 
@@ -126,7 +174,7 @@ impl<'a> Sizes<'a> {
             let (size, count) = (u64::from(be32(stsz, 4)?), u64::from(be32(stsz, 8)?));
             return Some(match (constant, size) {
                 (Some(size), _) | (None, size @ 1..) => Self::Constant(size, count),
-                (None, 0) => Self::Table(stsz.get(12..)?, count),
+                (None, 0) => Self::Table(stsz.get(12..)?.as_chunks().0, count),
             });
         }
         let stz2 = child(stbl, *b"stz2")?;
@@ -150,6 +198,9 @@ impl<'a> Sizes<'a> {
         if let Self::Constant(size, _) = self {
             return wanted.min(room / size.max(&1));
         }
+        if self.sum(first, wanted).is_some_and(|sum| sum <= room) {
+            return wanted;
+        }
         for n in 0..wanted {
             match self.size(first + n) {
                 Some(size) if size <= room => room -= size,
@@ -159,12 +210,20 @@ impl<'a> Sizes<'a> {
         wanted
     }
 
+    /// Bytes of so many samples of a plain table; None past its end, and of others.
+    fn sum(&self, first: u64, count: u64) -> Option<u64> {
+        let Self::Table(sizes, _) = self else { return None };
+        let first = usize::try_from(first).ok()?;
+        let sizes = sizes.get(first..first.checked_add(usize::try_from(count).ok()?)?)?;
+        Some(sizes.iter().map(|&size| u64::from(word(size))).sum())
+    }
+
     /// The size of one sample; None past the table.
     pub(super) fn size(&self, sample: u64) -> Option<u64> {
         let sample = usize::try_from(sample).ok()?;
         match *self {
             Self::Constant(size, _) => Some(size),
-            Self::Table(table, _) => be32(table, sample.checked_mul(4)?).map(u64::from),
+            Self::Table(sizes, _) => sizes.get(sample).map(|&size| u64::from(word(size))),
             Self::Compact(table, _, width) => {
                 bits(table, sample.checked_mul(width)?, width).map(u64::from)
             }
