@@ -71,6 +71,10 @@ fn pictures_out_of_order_are_shown_in_time() {
                 assert!(decoded as i64 <= shown && shown < end as i64, "{id}: {samples:?}");
             }
             assert!(samples.windows(2).all(|pair| pair[0].0 < pair[1].0), "{id}: {samples:?}");
+            // Chromium shows the last one for as long as its sample lasts.
+            let next = samples.iter().skip(1).map(|&(decoded, _)| decoded).chain([end]);
+            let ends = samples.iter().zip(next).map(|(at, next)| at.1 + (next - at.0) as i64);
+            assert_eq!(ends.max(), Some(end as i64), "{id}: {samples:?}");
             is_reordered |= samples.windows(2).any(|pair| pair[0].1 > pair[1].1);
             begins = end;
         }

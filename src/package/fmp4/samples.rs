@@ -78,9 +78,9 @@ impl Samples {
 
     /// Moves decoding times so that each picture is shown when it was, nothing is decoded after it is shown, and the first is
     /// decoded when it is shown: offsets were too large by `delay`, the ticks by which decoding runs ahead. The run's first
-    /// samples are decoded a tick after one another until they are ahead, its last ones as late as they may be, so that it
-    /// still ends where it did and no picture reaches beyond that. Gives when the first is decoded: `start`, or earlier where
-    /// pictures are shown before the first.
+    /// samples are decoded a tick after one another until they are ahead, its last ones so late that it still ends where it
+    /// did and none reaches beyond that, and no later: Chromium shows the last picture for as long as its sample lasts. Gives
+    /// when the first is decoded: `start`, or earlier where pictures are shown before the first.
     pub fn settle(&mut self, start: u64, delay: u32) -> u64 {
         let delay = i64::from(delay);
         let mut end = 0;
@@ -103,11 +103,12 @@ impl Samples {
         let mut decoded: Vec<i64> = (first..).zip(&self.samples).map(decode).collect();
         let (mut next, mut latest) = (end, i64::MAX);
         for (decoded, &shown) in decoded.iter_mut().zip(&shown).rev() {
-            if next - *decoded <= end - shown {
+            let inside = next - (end - shown);
+            if *decoded >= inside {
                 break;
             }
             latest = latest.min(shown);
-            *decoded = latest.min(next - 1).max(*decoded);
+            *decoded = inside.min(latest).min(next - 1).max(*decoded);
             next = *decoded;
         }
 
