@@ -63,6 +63,20 @@ impl<'a> Input<'a> {
         Ok(bytes)
     }
 
+    /// Appends exactly `len` bytes at `at`; stops as [`Input::bytes`] does.
+    pub fn append(&self, to: &mut Vec<u8>, at: u64, len: usize) -> Result<(), Stop> {
+        if let Store::File(file) = self.store
+            && at.saturating_add(len as u64) <= self.available
+        {
+            let start = to.len();
+            to.resize(start + len, 0);
+            let read = file.read_exact_at(to.get_mut(start..).unwrap_or_default(), at);
+            return read.map_err(|error| Stop::Io(error.kind()));
+        }
+        to.extend_from_slice(&self.bytes(at, len)?);
+        Ok(())
+    }
+
     /// `len` bytes at `at`, fewer only where the source ends; [`Stop::More`] while they are on their way.
     pub fn some(&self, at: u64, len: usize) -> Result<Cow<'a, [u8]>, Stop> {
         let wanted = at.saturating_add(len as u64);
@@ -197,6 +211,21 @@ mod tests {
         assert_eq!(input.some(8, 100).unwrap().as_ref(), b"89");
         assert_eq!(input.some(u64::MAX, usize::MAX).unwrap().as_ref(), b"");
         assert!(matches!(input.bytes(8, 4), Err(Stop::Unsupported(_))));
+    }
+
+    #[test]
+    fn a_file_is_appended_as_a_slice_is() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"0123456789").unwrap();
+        for input in [
+            Input::file(file.as_file(), 10, Some(20), false),
+            Input::slice(b"0123456789", Some(20)),
+        ] {
+            let mut bytes = b"ab".to_vec();
+            assert_eq!(input.append(&mut bytes, 7, 3), Ok(()));
+            assert_eq!(input.append(&mut bytes, 8, 3), Err(Stop::More(11)));
+            assert_eq!(bytes, b"ab789");
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use std::cmp::Ordering;
 
+use bytes::Bytes;
+
 use super::{
     super::{Codec, Input, Stop, aac},
     Layout, Movie,
@@ -21,7 +23,7 @@ pub struct Index {
     pub config: Vec<u8>,
     /// Ticks a second.
     pub timescale: u32,
-    stbl: Vec<u8>,
+    stbl: Bytes,
     /// Bytes of the file.
     length: u64,
 }
@@ -49,7 +51,7 @@ impl Index {
     /// # Errors
     /// Where the header cannot be read.
     pub fn sound(input: &Input<'_>, number: u32) -> Result<Option<Self>, Stop> {
-        Self::of(input, |movie| {
+        Self::of(input, *b"soun", |movie| {
             let track = movie.tracks().filter(|track| track.is(*b"soun")).nth(number as usize)?;
             let entry = entry::Entry::read(child(track.stbl()?, *b"stsd")?).ok()?;
             let plain = entry.codec == Codec::Aac { object: 2 };
@@ -62,7 +64,7 @@ impl Index {
     /// # Errors
     /// Where the header cannot be read.
     pub fn picture(input: &Input<'_>, number: u32) -> Result<Option<Self>, Stop> {
-        Self::of(input, |movie| {
+        Self::of(input, *b"vide", |movie| {
             let mut tracks = movie.videos();
             tracks.find(|(index, _)| *index == number).map(|(_, track)| track)
         })
@@ -75,18 +77,20 @@ impl Index {
 
     fn of(
         input: &Input<'_>,
+        handler: [u8; 4],
         find: impl for<'a> FnOnce(Movie<'a>) -> Option<Track<'a>>,
     ) -> Result<Option<Self>, Stop> {
         let Some(total) = input.total() else {
             return Ok(None);
         };
-        let layout = Layout::read(input, total)?;
-        let movie = Movie { moov: &layout.moov, total, fragments: &[] };
+        let layout = Layout::read(input, total, Some(handler))?;
+        let moov = Bytes::from(layout.moov.into_owned());
+        let movie = Movie { moov: &moov, total, fragments: &[] };
         let track = if movie.is_fragmented() { None } else { find(movie) };
-        Ok(track.and_then(|track| Self::read(&track)))
+        Ok(track.and_then(|track| Self::read(&track, &moov)))
     }
 
-    fn read(track: &Track<'_>) -> Option<Self> {
+    fn read(track: &Track<'_>, moov: &Bytes) -> Option<Self> {
         let mut kinds = track.entries();
         let (kind, body) = kinds.next()?;
         if kinds.next().is_some() {
@@ -100,7 +104,7 @@ impl Index {
             _ => return None,
         };
         let (timescale, _) = track.scales().ok()?;
-        let stbl = track.stbl()?.to_vec();
+        let stbl = moov.slice_ref(track.stbl()?);
         Some(Self { kind, config, timescale, stbl, length: track.movie.total })
     }
 }
@@ -351,7 +355,7 @@ mod tests {
                 all.extend_from_slice(kind);
                 all.extend_from_slice(&body);
             }
-            let index = Index { kind: *b"avc1", config: Vec::new(), timescale: 1, stbl: all, length };
+            let index = Index { kind: *b"avc1", config: Vec::new(), timescale: 1, stbl: all.into(), length };
             if let Some(walk) = index.walk(Cursor::default()) {
                 prop_assert!(walk.take(1000).all(|place| place.at + u64::from(place.size) <= length));
             }

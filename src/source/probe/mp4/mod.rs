@@ -13,7 +13,7 @@ mod text;
 mod track;
 mod video;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use self::{
     audio::Sound,
@@ -52,7 +52,7 @@ pub(super) fn begins(head: &[u8]) -> bool {
 /// What the file holds.
 pub(super) fn media(input: &Input<'_>) -> Result<Media, Stop> {
     let total = input.total().ok_or(Stop::Whole)?;
-    let layout = Layout::read(input, total)?;
+    let layout = Layout::read(input, total, None)?;
     let mut fragments = Vec::with_capacity(layout.fragments.len());
     for &(body, end) in &layout.fragments {
         fragments.push(input.bytes(body, (end - body) as usize)?);
@@ -73,8 +73,9 @@ struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
-    /// Reads no further than `moov`, unless fragments follow.
-    fn read(input: &Input<'a>, total: u64) -> Result<Self, Stop> {
+    /// Reads no further than `moov`, unless fragments follow, and of `moov` only the tracks that have this handler, if one is
+    /// named: of hours of film each track is megabytes.
+    fn read(input: &Input<'a>, total: u64, handler: Option<[u8; 4]>) -> Result<Self, Stop> {
         let mut found: Option<Self> = None;
         let mut data = false;
         let mut fragments = Vec::new();
@@ -91,7 +92,10 @@ impl<'a> Layout<'a> {
                     return Err(unsupported("MP4 that ends inside its header"));
                 }
                 b"moov" if found.is_none() => {
-                    let moov = input.bytes(body, (end - body) as usize)?;
+                    let moov = match handler {
+                        Some(handler) => Cow::Owned(without_others(input, body..end, handler)?),
+                        None => input.bytes(body, (end - body) as usize)?,
+                    };
                     let fragmented = child(&moov, *b"mvex").is_some();
                     let layout = Self { moov, end, ahead: !data, fragments: Vec::new() };
                     if !fragmented {
@@ -120,6 +124,38 @@ impl<'a> Layout<'a> {
         let found = found.ok_or_else(|| unsupported("MP4 without a header (moov)"))?;
         Ok(Self { fragments, ..found })
     }
+}
+
+/// The content of a `moov` without the tracks of other handlers.
+fn without_others(input: &Input<'_>, moov: Range<u64>, handler: [u8; 4]) -> Result<Vec<u8>, Stop> {
+    let mut kept = Vec::with_capacity((moov.end - moov.start) as usize / 2);
+    let mut at = moov.start;
+    while let Some((kind, body, end)) = top(input, at, moov.end)?
+        && end <= moov.end
+    {
+        let is_other = &kind == b"trak" && handler_of(input, body..end)? != Some(handler);
+        if !is_other {
+            input.append(&mut kept, at, (end - at) as usize)?;
+        }
+        at = end;
+    }
+    Ok(kept)
+}
+
+/// The handler of a `trak`.
+fn handler_of(input: &Input<'_>, trak: Range<u64>) -> Result<Option<[u8; 4]>, Stop> {
+    let mut within = trak;
+    for wanted in [*b"mdia", *b"hdlr"] {
+        let mut at = within.start;
+        loop {
+            match top(input, at, within.end)? {
+                Some((kind, body, end)) if kind == wanted => break within = body..end,
+                Some((.., end)) if end < within.end => at = end,
+                _ => return Ok(None),
+            }
+        }
+    }
+    Ok(array(&input.some(within.start, 12)?, 8))
 }
 
 /// Type, start of the content and end of the box at `at`; None at the end of the file.
