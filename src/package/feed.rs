@@ -7,7 +7,10 @@ use tokio::{io::AsyncWriteExt, process::ChildStdin};
 use super::{Packager, Part, control::Control};
 use crate::{
     error::{Error, Result},
-    source::spool::{self, Spool},
+    source::{
+        probe::Clock,
+        spool::{self, Spool},
+    },
 };
 
 /// Bytes that go to ffmpeg's stdin at once.
@@ -36,13 +39,14 @@ pub async fn source(packager: &Packager, part: &Part, control: &Control) -> Resu
     control.starve(fetched).await
 }
 
-/// Hands the source to ffmpeg as it arrives. A process that stops reading has what it wants.
+/// Hands the source to ffmpeg as it arrives, by its clock. A process that stops reading has what it wants.
 pub async fn feed(
     packager: &Packager,
     control: &Control,
-    source: &Arc<Spool>,
+    (source, clock): (&Arc<Spool>, &Clock),
     mut stdin: ChildStdin,
 ) -> Result<()> {
+    let mut winder = clock.winder();
     let mut at = 0;
     loop {
         let have = match source.available() {
@@ -57,11 +61,19 @@ pub async fn feed(
         };
         let len = FEED.min((have - at) as usize);
         if len == 0 {
+            if let Some(winder) = winder {
+                // As below.
+                let _ = stdin.write_all(&winder.end()).await;
+            }
             return Ok(());
         }
         let chunk = spool::read(source, at, len).await;
         let chunk = chunk.map_err(|e| Error::encode_failed(format!("reading a source: {e}")))?;
         at += chunk.len() as u64;
+        let chunk = match &mut winder {
+            Some(winder) => winder.push(&chunk),
+            None => chunk,
+        };
         if stdin.write_all(&chunk).await.is_err() {
             return Ok(());
         }

@@ -38,7 +38,7 @@ pub const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Has a new ffmpeg produce what `head` is for, out of `source`.
 pub(super) async fn run(head: Head<'_>, source: Arc<Spool>) -> Result<End> {
-    let piped = !source.is_whole();
+    let piped = !source.is_whole() || !head.part.package.source.media.clock.is_even();
     let input = if piped { Input::Pipe } else { Input::File(source.path()) };
     let Setting { muxer, arguments, seeks, cpu } = Setting::of(head, input)?;
     let started = head.packager.ffmpeg.spawn(arguments, piped, cpu).await;
@@ -98,10 +98,11 @@ impl Running<'_> {
     async fn work(mut self, mut process: Process, source: Arc<Spool>) -> Result<End> {
         let (stdin, stdout) = (process.stdin.take(), process.stdout.take());
         let stdout = stdout.ok_or_else(|| Error::encode_failed("ffmpeg has no output"))?;
-        let (packager, control) = (self.head.packager, self.head.control);
+        let Head { packager, control, part } = self.head;
+        let clock = &part.package.source.media.clock;
         let feed = async {
             match stdin {
-                Some(stdin) => feed::feed(packager, control, &source, stdin).await,
+                Some(stdin) => feed::feed(packager, control, (&source, clock), stdin).await,
                 None => Ok(()),
             }
         };
