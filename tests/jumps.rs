@@ -94,10 +94,16 @@ fn play(broker: &Broker, id: &str) -> Vec<usize> {
         }
     }
     let shown = parts.iter().flatten().filter(|(number, _)| number % 25 == CLICK);
-    let steps: Vec<_> = shown.zip(&onsets).map(|((_, shown), heard)| shown - heard).collect();
+    let nearest = |time: f64| {
+        onsets.iter().map(|heard| time - heard).min_by(|a, b| a.abs().total_cmp(&b.abs()))
+    };
+    let steps: Vec<_> = shown.map(|(_, time)| nearest(*time).expect("a click")).collect();
     assert!(steps.iter().all(|step| step.abs() < 0.04), "{id}: {steps:?}");
-    let clicks: usize = parts.iter().map(|part| (part.len() + 25 - CLICK - 1) / 25).sum();
-    assert_eq!(onsets.len(), clicks, "{id}: {onsets:?}");
+    // Where a part is cut, its sound may end before its pictures do, or behind them.
+    assert!(onsets.len().abs_diff(steps.len()) < parts.len(), "{id}: {onsets:?}");
+    if parts.iter().all(|part| part.len() == PICTURES) {
+        assert_eq!(onsets.len(), steps.len(), "{id}: {onsets:?}");
+    }
     assert!(parts.iter().all(|part| part[0].0 == 0), "{id}: {parts:?}");
 
     let pictures: usize = parts.iter().map(Vec::len).sum();

@@ -1,6 +1,6 @@
 //! How a head comes by its source: as a file, or through its ffmpeg's stdin while the source arrives.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use tokio::{io::AsyncWriteExt, process::ChildStdin};
 
@@ -39,13 +39,25 @@ pub async fn source(packager: &Packager, part: &Part, control: &Control) -> Resu
     control.starve(fetched).await
 }
 
-/// Hands the source to ffmpeg as it arrives, by its clock. A process that stops reading has what it wants.
+/// What ffmpeg gets through its stdin.
+#[derive(Debug)]
+pub struct Course<'a> {
+    /// All of this,
+    pub source: &'a Arc<Spool>,
+    /// by this clock,
+    pub clock: &'a Clock,
+    /// but for these bytes.
+    pub needless: Option<Range<u64>>,
+}
+
+/// Hands the source to ffmpeg as it arrives. A process that stops reading has what it wants.
 pub async fn feed(
     packager: &Packager,
     control: &Control,
-    (source, clock): (&Arc<Spool>, &Clock),
+    course: Course<'_>,
     mut stdin: ChildStdin,
 ) -> Result<()> {
+    let Course { source, clock, mut needless } = course;
     let mut winder = clock.winder();
     let mut at = 0;
     loop {
@@ -59,7 +71,13 @@ pub async fn feed(
                 control.starve(more).await?
             }
         };
-        let len = FEED.min((have - at) as usize);
+        if let Some(needless) = needless.take_if(|needless| needless.start <= at)
+            && let Some(winder) = &mut winder
+        {
+            at = needless.end;
+            winder.leap(at);
+        }
+        let len = FEED.min(have.saturating_sub(at) as usize);
         if len == 0 {
             if let Some(winder) = winder {
                 // As below.

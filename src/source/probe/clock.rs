@@ -5,22 +5,35 @@
 //! as they are: it finds nothing at a time that comes twice, and waits through hours that are not there. So it never meets
 //! them: it is given the stream through a pipe, its times written anew on the way.
 
-use std::io;
+use std::{io, ops::Range};
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::pes::{self, Packets, Times};
 
+/// Bytes by which ffmpeg knows a stream: it reads 1 MB of them (`-probesize`), and shows some.
+const HEAD: u64 = 2 << 20;
+
 /// Bytes that are handed on at once.
 const CHUNK: usize = 256 * 1024;
 
 /// By how much the times of a stream have to be later, for them to go on evenly. Of most streams they go on as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
 pub struct Clock {
     /// In the order of the file.
     turns: Vec<Turn>,
+    /// In the order of the file.
+    marks: Vec<Mark>,
+}
+
+/// When a place of the file is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// Milliseconds from the start, to within a second.
+    pub(super) time: u64,
+    /// The byte of the file, where a packet begins.
+    pub(super) at: u64,
 }
 
 /// From a place on, the times of one track are another clock's.
@@ -35,10 +48,19 @@ pub(super) struct Turn {
 }
 
 impl Clock {
-    /// The clock of these turns, in any order.
-    pub(super) fn new(mut turns: Vec<Turn>) -> Self {
+    /// The clock of these turns and marks, in any order.
+    pub(super) fn new(mut turns: Vec<Turn>, mut marks: Vec<Mark>) -> Self {
         turns.sort_by_key(|turn| turn.from);
-        Self { turns }
+        marks.sort_by_key(|mark| mark.at);
+        Self { turns, marks }
+    }
+
+    /// The bytes that nobody needs who has the first ones, and wants what is shown from `seconds` on. Behind them,
+    /// a stream goes on before that.
+    pub fn needless(&self, seconds: f64) -> Option<Range<u64>> {
+        let is_before = |mark: &&Mark| mark.time as f64 / 1000.0 <= seconds;
+        let mark = self.marks.iter().take_while(is_before).last()?;
+        (mark.at > HEAD).then_some(HEAD..mark.at)
     }
 
     /// Whether the times are good as they are.
@@ -55,7 +77,7 @@ impl Clock {
 
     /// Bytes that it takes in memory.
     pub(super) fn weight(&self) -> usize {
-        self.turns.len() * size_of::<Turn>()
+        self.turns.len() * size_of::<Turn>() + self.marks.len() * size_of::<Mark>()
     }
 
     /// What writes the times anew; None where they are good as they are.
@@ -133,6 +155,11 @@ impl Winder<'_> {
         packets.push(bytes, |at, packet| wind(next, later, at, packet))
     }
 
+    /// The next bytes are those from byte `at` of the file on, where a packet begins.
+    pub fn leap(&mut self, at: u64) {
+        self.packets = self.packets.leap(at);
+    }
+
     /// What is left at its end.
     pub fn end(self) -> Vec<u8> {
         let Self { mut next, packets, mut later } = self;
@@ -180,13 +207,34 @@ mod tests {
     async fn times_are_written_anew_from_each_turn_on() {
         let stream = [packet(1, 10), packet(2, 20), packet(1, 8), packet(2, 30)].concat();
         let turn = |pid: u16, from, later| Turn { pid: 0x100 + pid, from, later };
-        let clock = Clock::new(vec![turn(1, 300, 40), turn(1, 0, 2), turn(2, 300, (1 << 33) - 15)]);
+        let clock = Clock::new(
+            vec![turn(1, 300, 40), turn(1, 0, 2), turn(2, 300, (1 << 33) - 15)],
+            Vec::new(),
+        );
         assert_eq!((clock.is_even(), clock.jumps()), (false, 1));
         let mut out = Vec::new();
         clock.pour(&stream[..], &mut out).await.unwrap();
         assert_eq!(times(&out), [(12, 7), (20, 10), (48, 44), (15, 0)]);
+        let mut winder = clock.winder().unwrap();
+        assert_eq!(times(&winder.push(&stream[..200])), [(12, 7)]);
+        winder.leap(376);
+        assert_eq!(
+            times(&[winder.push(&stream[376..]), winder.end()].concat()),
+            [(48, 44), (15, 0)]
+        );
         let mut same = Vec::new();
         Clock::default().pour(&stream[..], &mut same).await.unwrap();
         assert_eq!(same, stream);
+    }
+
+    #[test]
+    fn bytes_before_a_mark_are_needless() {
+        let mark = |time, at| Mark { time, at };
+        let clock =
+            Clock::new(Vec::new(), vec![mark(5_000, 9 << 20), mark(0, 0), mark(9_000, 1 << 30)]);
+        assert_eq!(clock.needless(4.0), None);
+        assert_eq!(clock.needless(8.9), Some(2 << 20..9 << 20));
+        assert_eq!(clock.needless(f64::MAX), Some(2 << 20..1 << 30));
+        assert_eq!(Clock::default().needless(9.0), None);
     }
 }

@@ -52,6 +52,11 @@ impl Packets {
         bytes
     }
 
+    /// Those from byte `at` on, where one begins.
+    pub(super) fn leap(&self, at: u64) -> Self {
+        Self { extra: self.extra, at, rest: Vec::new() }
+    }
+
     fn take(&mut self, ended: bool, mut each: impl FnMut(u64, &mut [u8])) -> Vec<u8> {
         let Some(&first) = self.rest.first() else {
             return Vec::new();
@@ -167,7 +172,7 @@ mod tests {
         let bytes = [packet(1), packet(2), vec![SYNC, 3, 0], packet(4), packet(5)].concat();
         let disc = bytes.chunks(PACKET).take(2).flat_map(|packet| [&[9, 9, 9, 9], packet].concat());
         for (bytes, found) in [
-            (bytes.clone(), vec![(0, 1), (379, 4), (567, 5)]),
+            (bytes.clone(), vec![(0, 1), (188, 2), (379, 4), (567, 5)]),
             (disc.collect(), vec![(0, 1), (192, 2)]),
             (vec![7; 900], Vec::new()),
         ] {

@@ -12,7 +12,7 @@ use std::{
 
 use super::super::{
     adts,
-    clock::{Clock, Turn},
+    clock::{Clock, Mark, Turn},
     mpeg,
     pes::{self, Packets, Times, distance, wound},
 };
@@ -29,7 +29,7 @@ const AHEAD: i64 = SECOND;
 /// Ticks that are one in any case, as they are for ffmpeg (`-dts_delta_threshold`).
 const FAR: i64 = 10 * SECOND;
 
-/// Ticks that the tracks of a part begin apart at most: how far they lie apart in the file.
+/// Ticks that tracks which lie side by side in the file are apart at most.
 const APART: u64 = 5 * SECOND.unsigned_abs();
 
 /// When the first time of all comes out: nothing that belongs before it has one below 0.
@@ -43,6 +43,9 @@ const PIECE: usize = 64 * 1024;
 
 /// Bytes that are read at once, and after which the clock is looked at.
 const BLOCK: usize = 256 * 1024;
+
+/// Ticks after which there is a mark.
+const STEP: i64 = 5 * SECOND;
 
 /// Ticks of a picture that comes alone.
 const PICTURE: i64 = SECOND / 25;
@@ -99,14 +102,23 @@ struct Run {
     /// Bytes of audio before the newest piece, and that piece.
     weight: u64,
     piece: Vec<u8>,
+    /// Times, and the packets that have them.
+    marks: Vec<(i64, u64)>,
 }
 
 impl Run {
     fn new(at: u64, decoded: u64, shown: u64) -> Self {
         let shown = distance(decoded, shown);
-        let bytes = (at, at);
-        let shown = (shown, shown);
-        Self { bytes, origin: decoded, newest: 0, shown, count: 1, weight: 0, piece: Vec::new() }
+        Self {
+            bytes: (at, at),
+            origin: decoded,
+            newest: 0,
+            shown: (shown, shown),
+            count: 1,
+            weight: 0,
+            piece: Vec::new(),
+            marks: vec![(0, at)],
+        }
     }
 
     /// The next time; false if it jumps.
@@ -122,12 +134,24 @@ impl Run {
         self.count += 1;
         self.weight += self.piece.len() as u64;
         self.piece.clear();
+        if self.marks.last().is_none_or(|(mark, _)| self.newest - mark >= STEP) {
+            self.marks.push((self.newest, at));
+        }
         true
     }
 
     /// Ticks from its newest time to another one.
     fn step(&self, decoded: u64) -> i64 {
         distance(wound(self.origin.cast_signed().wrapping_add(self.newest)), decoded)
+    }
+
+    /// Whether it comes about this time at a byte.
+    fn is_at(&self, byte: u64, time: u64) -> bool {
+        let behind = self.marks.partition_point(|(_, at)| *at <= byte);
+        let mark = behind.checked_sub(1).and_then(|last| self.marks.get(last));
+        let newest = mark.map_or(0, |(newest, _)| *newest);
+        let from = wound(self.origin.cast_signed().wrapping_add(newest));
+        byte <= self.bytes.1 && distance(from, time).unsigned_abs() <= APART
     }
 
     /// When it is over.
@@ -247,10 +271,11 @@ fn parts(tracks: &[Track]) -> Vec<Part> {
     }
     jumps.sort_unstable();
     for (at, origin, run, clear) in jumps {
-        let is_of = |part: &&mut Part| {
-            let is_near = distance(part.origin, origin).unsigned_abs() <= APART;
-            is_near && !part.runs.is_empty() && part.runs.iter().all(|(track, _)| *track != run.0)
+        let goes_with = |&(which, n): &(usize, usize)| {
+            let other = tracks.get(which).and_then(|track| track.runs.get(n));
+            which != run.0 && other.is_some_and(|other| other.is_at(at, origin))
         };
+        let is_of = |part: &&mut Part| !part.runs.is_empty() && part.runs.iter().all(goes_with);
         if let Some(part) = parts.last_mut().filter(is_of) {
             part.runs.push(run);
         } else if !tracks.iter().any(|track| track.goes_on_at(at, origin)) {
@@ -314,7 +339,7 @@ fn clock(tracks: &[Track]) -> Clock {
     let places: Vec<_> =
         tracks.iter().enumerate().map(|(which, track)| places(&parts, which, track)).collect();
     let mut ends = vec![None; tracks.len()];
-    let mut turns = Vec::new();
+    let (mut turns, mut marks) = (Vec::new(), Vec::new());
     for (n, part) in parts.iter().enumerate() {
         let pieces = tracks.iter().zip(&places).enumerate().map(|(which, (track, places))| {
             let runs = track.runs.iter().zip(places).filter(|(_, place)| **place == n);
@@ -328,8 +353,16 @@ fn clock(tracks: &[Track]) -> Clock {
             Some(Turn { pid: piece.stream.pid, from, later })
         };
         turns.extend(pieces.iter().filter_map(turn));
+        let video = pieces.iter().filter(|piece| piece.stream.video).flat_map(|piece| &piece.runs);
+        for run in video {
+            let start =
+                origin.saturating_sub(BASE).saturating_add(distance(part.origin, run.origin));
+            let time = |ticks: i64| u64::try_from(start.saturating_add(ticks) / (SECOND / 1000));
+            let mark = |&(ticks, at): &(i64, u64)| Mark { time: time(ticks).unwrap_or(0), at };
+            marks.extend(run.marks.iter().map(mark));
+        }
     }
-    Clock::new(turns)
+    Clock::new(turns, marks)
 }
 
 /// Where the origin of a part comes to lie, behind what ends before it. From then on, `ends` says when each track ends.
@@ -348,3 +381,6 @@ fn lay(origin: u64, pieces: &[Piece<'_>], ends: &mut [Option<i64>]) -> i64 {
     }
     lies
 }
+
+#[cfg(test)]
+mod tests;
