@@ -59,11 +59,9 @@ fn h264(offset: u32) -> Vec<u8> {
 fn onsets(heard: &Pcm) -> Vec<f64> {
     let mut found: Vec<usize> = Vec::new();
     for (at, sample) in heard.mono().iter().enumerate() {
-        let is_new = found.last().is_none_or(|last| at - last > RATE / 4);
-        if sample.unsigned_abs() > 6_000 {
-            if is_new {
-                found.push(at);
-            }
+        let is_new = found.last().is_none_or(|last| at - last > RATE / 2);
+        if is_new && sample.unsigned_abs() > 6_000 {
+            found.push(at);
         }
     }
     found.iter().map(|at| (*at as f64 - PRIMING as f64) / RATE as f64).collect()
