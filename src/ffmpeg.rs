@@ -114,9 +114,14 @@ impl Ffmpeg {
     }
 
     /// As [`Ffmpeg::spawn`], but the `ffprobe` beside it.
-    pub async fn spawn_probe(&self, args: Vec<String>, cpu: u64) -> io::Result<Process> {
+    pub async fn spawn_probe(
+        &self,
+        args: Vec<String>,
+        stdin: bool,
+        cpu: u64,
+    ) -> io::Result<Process> {
         let program = self.program.with_file_name("ffprobe").into();
-        Self { program, ..self.clone() }.spawn(args, false, cpu).await
+        Self { program, ..self.clone() }.spawn(args, stdin, cpu).await
     }
 }
 

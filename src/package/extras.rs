@@ -6,6 +6,8 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
+    pin::pin,
     sync::{Arc, Mutex, Weak},
     time::Duration,
 };
@@ -19,6 +21,7 @@ use tokio::{
 
 use super::{
     Package, Packager, RETRY,
+    encoder::Input,
     file::File,
     head::process::{DAMAGED, FAREWELL, crashed},
     key::Key,
@@ -31,7 +34,7 @@ use crate::{
     disk::Reservation,
     error::{Code, Error, Result},
     ffmpeg::Exit,
-    source::cache::Pin,
+    source::{cache::Pin, probe::Clock},
 };
 
 /// For how long a file that could not be made is answered with its error.
@@ -227,15 +230,19 @@ impl Packager {
         source: &Pin,
         attempt: Attempt,
     ) -> Result<Bytes> {
-        let path = source.spool().path();
+        let (path, clock) = (source.spool().path(), &package.source.media.clock);
+        let even = clock.is_even();
+        let input = if even { Input::File(path.clone()) } else { Input::Pipe };
+        let piped = (!even).then(|| (path.clone(), clock));
         match (file, &package.plan.storyboard) {
             (File::Peaks, _) => {
                 let media = &package.source.media;
                 let audio = media.audio.first().ok_or_else(no_such_file)?;
                 let mut peaks = Peaks::new(audio.rate, audio.samples);
-                let arguments = peaks::arguments(media.container, audio, path);
+                let arguments = peaks::arguments(media.container, audio, &input);
                 let seconds = audio.samples as f64 / f64::from(audio.rate.max(1));
-                self.run_extra(arguments, seconds, self.stall, |bytes| peaks.push(bytes)).await?;
+                let run = (arguments, seconds, self.stall);
+                self.run_extra(run, piped, |bytes| peaks.push(bytes)).await?;
                 peaks
                     .finish()
                     .map(Bytes::from)
@@ -243,15 +250,16 @@ impl Packager {
             }
             (File::Sprite(n), Some(storyboard)) => {
                 let mut image = Vec::new();
-                let arguments = storyboard.arguments(n, path, attempt == Attempt::Second);
-                let seconds = storyboard.seconds(n);
+                let arguments = storyboard.arguments(n, &input, attempt == Attempt::Second);
+                // All before it is decoded, too, where there is no seeking.
+                let seconds = if even { storyboard.seconds(n) } else { package.seconds() };
                 // All of it comes at the end.
                 let stall = bound(seconds);
                 let take = |bytes: &[u8]| {
                     image.extend_from_slice(bytes);
                     image.truncate(LARGEST);
                 };
-                self.run_extra(arguments, seconds, stall, take).await?;
+                self.run_extra((arguments, seconds, stall), piped, take).await?;
                 let is_whole = image.ends_with(&END_OF_IMAGE);
                 is_whole
                     .then(|| image.into())
@@ -267,7 +275,7 @@ impl Packager {
                 };
                 // A film may begin in silence, and what is read of it is all of its bytes.
                 let (arguments, stall) = (text.arguments(path), bound(seconds));
-                let exit = self.run_extra(arguments, seconds, stall, take).await?;
+                let exit = self.run_extra((arguments, seconds, stall), None, take).await?;
                 let captions = text.read(&script);
                 // A track may have no cues. One that ffmpeg complains of has lost them.
                 if captions.is_empty() && !exit.complaints.is_empty() {
@@ -279,22 +287,31 @@ impl Packager {
         }
     }
 
-    /// Runs ffmpeg over so many seconds of media and hands over what comes out. It may be silent for as long as `stall`.
+    /// Runs ffmpeg over so many seconds of media and hands over what comes out. It may be silent for as long as `stall`. What it
+    /// is `piped` comes to its stdin by a clock.
     async fn run_extra(
         &self,
-        arguments: Vec<String>,
-        seconds: f64,
-        stall: Duration,
+        (arguments, seconds, stall): (Vec<String>, f64, Duration),
+        piped: Option<(PathBuf, &Clock)>,
         mut take: impl FnMut(&[u8]),
     ) -> Result<Exit> {
         let cpu = 60 + (seconds / 4.0) as u64;
-        let started = self.ffmpeg.spawn(arguments, false, cpu).await;
+        let started = self.ffmpeg.spawn(arguments, piped.is_some(), cpu).await;
         let mut process = started.map_err(|error| {
             tracing::error!(%error, "ffmpeg cannot be started");
             Error::encode_failed("ffmpeg could not be started")
         })?;
         let mut stdout =
             process.stdout.take().ok_or_else(|| Error::encode_failed("ffmpeg has no output"))?;
+        let stdin = process.stdin.take();
+        let feed = async {
+            if let Some((path, clock)) = piped
+                && let (Ok(source), Some(stdin)) = (tokio::fs::File::open(path).await, stdin)
+            {
+                // Where reading breaks off, too little comes out.
+                let _ = clock.pour(source, stdin).await;
+            }
+        };
         let late = |_| Error::encode_failed("ffmpeg produced nothing in time");
         let read = async {
             let mut chunk = vec![0; CHUNK];
@@ -307,7 +324,13 @@ impl Packager {
                 }
             }
         };
-        tokio::time::timeout(bound(seconds), read).await.map_err(late)??;
+        let mut read = pin!(tokio::time::timeout(bound(seconds), read));
+        let read = tokio::select! {
+            biased;
+            read = &mut read => read,
+            () = feed => read.await,
+        };
+        read.map_err(late)??;
         let exit = tokio::time::timeout(FAREWELL, process.wait()).await;
         let exit =
             exit.map_err(|_| Error::encode_failed("ffmpeg closed its output and did not end"))?;

@@ -6,12 +6,10 @@
 //! Measured: ten minutes of MP3 or FLAC take ffmpeg 0.6 s of processor time, six hours of MP3 20 s; the reduction takes 0.6 s of
 //! those six hours.
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
 use super::encoder::{Arguments, Input};
-use crate::source::probe::{Container, media::Audio};
+use crate::source::probe::{Container, Splice, last, media::Audio};
 
 /// The most pixels of a source: about 120 kB, whether it lasts ten minutes or six hours.
 const PIXELS: u64 = 16_384;
@@ -140,14 +138,15 @@ impl Peaks {
 }
 
 /// ffmpeg's arguments: an audio track of a source as one channel of 16 bits at its own rate, on stdout.
-pub fn arguments(container: Container, audio: &Audio, source: PathBuf) -> Vec<String> {
-    let input = Input::File(source);
-    let mut args = Arguments::fenced(container, &input);
-    args.open(container, &input);
+pub fn arguments(container: Container, audio: &Audio, input: &Input) -> Vec<String> {
+    let mut args = Arguments::fenced(container, input);
+    args.open(container, input);
     args.pair("-map", format!("0:a:{}", audio.index));
     args.words("-vn -sn -dn -map_metadata -1 -map_chapters -1");
     // The matrix is scaled so that full level in every channel still fits, whatever the decoder's sample format.
-    args.pair("-af", format!("aresample={}:ocl=mono:rematrix_maxval=1.0", audio.rate));
+    let mix = format!("aresample={}:ocl=mono:rematrix_maxval=1.0", audio.rate);
+    let fill = audio.splice == Splice::Fill;
+    args.pair("-af", if fill { format!("{},{mix}", last::FILL) } else { mix });
     args.pair("-ar", audio.rate.to_string());
     args.words("-ac 1 -c:a pcm_s16le -f s16le pipe:1");
     args.0
@@ -227,9 +226,9 @@ mod tests {
 
     #[test]
     fn ffmpeg_is_asked_for_one_channel_at_the_source_s_rate() {
+        let input = Input::File("/cache/abc".into());
         assert_eq!(
-            arguments(Container::Wav, &media(96_000, 6, 1000).audio[0], "/cache/abc".into())
-                .join(" "),
+            arguments(Container::Wav, &media(96_000, 6, 1000).audio[0], &input).join(" "),
             "-nostdin -hide_banner -v error -threads 1 -protocol_whitelist file -format_whitelist wav \
              -max_alloc 268435456 -probesize 1M -analyzeduration 2M -max_streams 64 -f wav -i file:/cache/abc \
              -map 0:a:0 -vn -sn -dn -map_metadata -1 -map_chapters -1 \

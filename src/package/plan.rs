@@ -147,12 +147,21 @@ fn rungs(media: &Media, choices: &Choices) -> Vec<Rung> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::source::probe::{Codec, Container, Splice, colour::Colour, media};
+    use crate::source::probe::{Clock, Codec, Container, Splice, colour::Colour, media};
 
     pub fn media(rate: u32, channels: u16, samples: u64) -> Media {
         let track = media::Audio::new(Codec::Pcm, rate, channels, samples, Splice::Seek);
         let (container, audio) = (Container::Wav, vec![track]);
-        Media { container, pipe: true, audio, video: None, text: Vec::new(), start: 0, lag: 0 }
+        Media {
+            container,
+            pipe: true,
+            audio,
+            video: None,
+            text: Vec::new(),
+            start: 0,
+            lag: 0,
+            clock: Clock::default(),
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! every frame takes 9 s of processor time for 50 s of video and 22 s for 125 s. So only the short ones, whose sprites span
 //! 50 s, are exact: there the key frames may be further apart than the thumbnails.
 
-use std::{fmt::Write, path::PathBuf};
+use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
@@ -97,26 +97,27 @@ impl Storyboard {
     }
 
     /// ffmpeg's arguments for sprite `n`: a JPEG on stdout. With `thorough`, every frame is decoded, not key frames alone.
-    pub fn arguments(&self, n: u32, source: PathBuf, thorough: bool) -> Vec<String> {
-        let (interval, input) = (self.interval(), Input::File(source));
+    pub fn arguments(&self, n: u32, input: &Input, thorough: bool) -> Vec<String> {
+        let interval = self.interval();
         let (width, height) = self.thumbnail();
         let count = self.count_in(n);
         let (columns, rows) = (count.min(COLUMNS), count.div_ceil(COLUMNS));
-        let mut args = Arguments::fenced(self.container, &input);
+        let mut args = Arguments::fenced(self.container, input);
         args.words("-filter_threads 1 -max_pixels 67108864");
         if !thorough && !self.is_exact() {
             args.words("-discard nokey -skip_frame nokey");
         }
         let start = (u64::from(n) * u64::from(PER_SPRITE)).saturating_mul(interval);
         let middle = start.saturating_add(self.length.saturating_sub(start).min(interval) / 2);
-        // What has no index, or a broken one, may not be sought in.
-        let lead = if thorough { middle } else { middle.min(LEAD) };
+        // What has no index, or a broken one, may not be sought in; nor a pipe.
+        let from_start = thorough || matches!(input, Input::Pipe);
+        let lead = if from_start { middle } else { middle.min(LEAD) };
         if middle > lead {
             args.pair("-ss", seconds(middle - lead));
         }
         // What is shown at that time has begun before it, perhaps with the last key frame of all.
         args.words("-noaccurate_seek");
-        args.open(self.container, &input);
+        args.open(self.container, input);
         args.pair("-map", format!("0:v:{}", self.index));
         args.words("-an -sn -dn -map_metadata -1 -map_chapters -1");
         let (lead, span) = (seconds(lead), seconds(u64::from(count) * interval));

@@ -85,6 +85,7 @@ impl Sources {
                 Err(Stop::Undetermined(container)) if whole => {
                     let media = self.decode(spool, container).await?;
                     warn_of_cut(pin, &cut);
+                    warn_of_jumps(pin, &media);
                     return Ok(media);
                 }
                 Err(Stop::Undetermined(_)) => u64::MAX,
@@ -114,6 +115,17 @@ fn warn_of_cut(pin: &Pin, cut: &Result<bool, Stop>) {
             source,
             bytes,
             "a file is shorter than its container says; what is there is played"
+        );
+    }
+}
+
+fn warn_of_jumps(pin: &Pin, media: &Media) {
+    if !media.clock.is_even() {
+        let (source, jumps) = (pin.id(), media.clock.jumps());
+        tracing::warn!(
+            source,
+            jumps,
+            "the clock of a transport stream jumps; its parts are played one behind the other"
         );
     }
 }

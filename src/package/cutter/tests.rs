@@ -19,7 +19,7 @@ use crate::{
         fmp4::video,
     },
     source::probe::{
-        Container,
+        Clock, Container,
         colour::Colour,
         media::{FrameRate, Media, Picture, Video},
     },
@@ -96,8 +96,8 @@ impl Source {
             Container::Mp4
         };
         let (audio, text) = (Vec::new(), Vec::new());
-        let media =
-            Media { container, pipe: false, audio, video: Some(video), text, start: 0, lag: 0 };
+        let (video, clock) = (Some(video), Clock::default());
+        let media = Media { container, pipe: false, audio, video, text, start: 0, lag: 0, clock };
         Self { _dir: dir, path, media }
     }
 
@@ -530,7 +530,8 @@ fn facts(path: &Path) -> Option<Media> {
     };
     let video = Video { width, height, ..video(rate, length) };
     let (audio, text) = (Vec::new(), Vec::new());
-    Some(Media { container, pipe: false, audio, video: Some(video), text, start: 0, lag: 0 })
+    let (video, clock) = (Some(video), Clock::default());
+    Some(Media { container, pipe: false, audio, video, text, start: 0, lag: 0, clock })
 }
 
 #[test]

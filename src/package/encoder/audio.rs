@@ -6,7 +6,7 @@ use crate::{
         audio::{Audio, Coding},
         table::FRAME,
     },
-    source::probe::{Container, Splice},
+    source::probe::{Container, Splice, last},
 };
 
 /// Frames that a head in the middle encodes before the first one that is used: so many bring the encoder into the state of
@@ -65,8 +65,8 @@ impl Order<'_> {
         args.words("-vn -sn -dn -map_metadata -1 -map_chapters -1");
         match self.audio.coding {
             Coding::Copy { .. } => args.words("-c:a copy"),
-            Coding::Encode { delay, resample, downmix, .. } => {
-                if let Some(filter) = self.filter(delay, resample, downmix) {
+            Coding::Encode { splice, delay, resample, downmix } => {
+                if let Some(filter) = self.filter(splice, delay, resample, downmix) {
                     args.pair("-af", filter);
                 }
                 args.words("-c:a aac -flush_packets 1");
@@ -79,8 +79,11 @@ impl Order<'_> {
         args.0
     }
 
-    fn filter(&self, delay: u64, resample: bool, downmix: bool) -> Option<String> {
+    fn filter(&self, splice: Splice, delay: u64, resample: bool, downmix: bool) -> Option<String> {
         let mut filters = Vec::new();
+        if splice == Splice::Fill {
+            filters.push(last::FILL.to_owned());
+        }
         let (rate, sample) = (self.audio.codec.rate(), self.from * FRAME);
         if downmix {
             // The matrix is scaled so that full level in every channel still fits; plain -ac 2 clips.

@@ -20,7 +20,7 @@ const LEAD: f64 = 0.3;
 const LEAD_FRAMES: f64 = 4.0;
 
 /// Seconds of lead in containers without an index, where ffmpeg lands anywhere and the next keyframe is the first picture.
-const LONG_LEAD: f64 = 12.0;
+pub const LONG_LEAD: f64 = 12.0;
 
 /// What heads write. Negative offsets and "discontinuities" make every fragment tell its own time on the source's clock.
 const OUTPUT: &str = "-movflags frag_every_frame+empty_moov+default_base_moof+negative_cts_offsets+frag_discont+skip_trailer \

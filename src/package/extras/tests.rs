@@ -103,7 +103,7 @@ async fn a_video_has_thumbnails_and_a_waveform() {
     let made = join_all(all.map(|file| house.view(file))).await;
     let source = house.dir.path().join("video.mp4");
     for (n, sprite) in (0..2).zip(&made) {
-        let expected = run(house.storyboard.arguments(n, source.clone(), false));
+        let expected = run(house.storyboard.arguments(n, &Input::File(source.clone()), false));
         assert_eq!(sprite.as_ref().unwrap().bytes, expected, "sprite {n}");
     }
     for (file, again) in files.into_iter().cycle().zip(&made) {

@@ -3,6 +3,7 @@
 //! ffmpeg's word counts for nothing here: frames do.
 
 use std::{
+    ops::Range,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -18,7 +19,7 @@ use crate::{
         adts::Corrupt,
         control::Control,
         encoder::{Input, audio as sound, video as picture},
-        feed,
+        feed::{self, Course},
         muxer::{Gap, Muxer},
     },
     source::spool::Spool,
@@ -38,15 +39,29 @@ pub const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Has a new ffmpeg produce what `head` is for, out of `source`.
 pub(super) async fn run(head: Head<'_>, source: Arc<Spool>) -> Result<End> {
-    let piped = !source.is_whole();
+    let piped = !source.is_whole() || !head.part.package.source.media.clock.is_even();
     let input = if piped { Input::Pipe } else { Input::File(source.path()) };
     let Setting { muxer, arguments, seeks, cpu } = Setting::of(head, input)?;
+    let needless = needless(head, &source);
+    let seeks = seeks || needless.is_some();
     let started = head.packager.ffmpeg.spawn(arguments, piped, cpu).await;
     let process = started.map_err(|error| {
         tracing::error!(%error, "ffmpeg cannot be started");
         Error::encode_failed("ffmpeg could not be started")
     })?;
-    Running { head, muxer, seeks }.work(process, source).await
+    Running { head, muxer, seeks, needless }.work(process, source).await
+}
+
+/// What of a whole source with a clock of its own is not needed for pictures from its middle on.
+fn needless(
+    Head { part: Part { package, rendition }, control, .. }: Head<'_>,
+    source: &Spool,
+) -> Option<Range<u64>> {
+    let rung = package.plan.rung(rendition.track)?;
+    let ticks = rung.table.ticks(control.start)?.start;
+    let at = ticks as f64 / f64::from(rung.table.timescale()) - picture::LONG_LEAD;
+    let can = source.is_whole() && !rendition.is_distrusted() && !rendition.is_held();
+    package.source.media.clock.needless(at).filter(|_| can)
 }
 
 /// How a head goes about its rendition.
@@ -90,18 +105,22 @@ impl<'a> Setting<'a> {
 struct Running<'a> {
     head: Head<'a>,
     muxer: Muxer<'a>,
-    /// Whether ffmpeg was asked to seek.
+    /// Whether ffmpeg was asked to seek, or does not get all of the source.
     seeks: bool,
+    /// What it does not get of that.
+    needless: Option<Range<u64>>,
 }
 
 impl Running<'_> {
     async fn work(mut self, mut process: Process, source: Arc<Spool>) -> Result<End> {
         let (stdin, stdout) = (process.stdin.take(), process.stdout.take());
         let stdout = stdout.ok_or_else(|| Error::encode_failed("ffmpeg has no output"))?;
-        let (packager, control) = (self.head.packager, self.head.control);
+        let Head { packager, control, part } = self.head;
+        let clock = &part.package.source.media.clock;
+        let course = Course { source: &source, clock, needless: self.needless.take() };
         let feed = async {
             match stdin {
-                Some(stdin) => feed::feed(packager, control, &source, stdin).await,
+                Some(stdin) => feed::feed(packager, control, course, stdin).await,
                 None => Ok(()),
             }
         };

@@ -1,4 +1,10 @@
-use std::{ffi::OsStr, fmt::Debug, fs, path::Path, process::Command};
+use std::{
+    ffi::OsStr,
+    fmt::Debug,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use tempfile::TempDir;
 
@@ -74,7 +80,8 @@ fn cues_cover_the_whole_and_name_their_part_of_a_sprite() {
 #[test]
 fn ffmpeg_is_asked_for_one_sprite() {
     let board = Storyboard::new(Container::Matroska, 1, (1080, 1920), 603_000, Tone::Kept).unwrap();
-    let line = |n, thorough| board.arguments(n, "/cache/abc".into(), thorough).join(" ");
+    let line =
+        |n, thorough| board.arguments(n, &Input::File("/cache/abc".into()), thorough).join(" ");
     assert_eq!(
         line(2, false),
         "-nostdin -hide_banner -v error -threads 1 -protocol_whitelist file -format_whitelist matroska \
@@ -86,7 +93,10 @@ fn ffmpeg_is_asked_for_one_sprite() {
          -frames:v 1 -c:v mjpeg -q:v 4 -pix_fmt yuvj420p -f mjpeg pipe:1"
     );
     assert!(!line(2, true).contains("nokey"));
-    let short = |width, height| storyboard(width, height, 60_000).arguments(1, "/a".into(), false);
+    let short = |width, height| {
+        let input = Input::File("/a".into());
+        storyboard(width, height, 60_000).arguments(1, &input, false)
+    };
     assert!(!short(1920, 1080).join(" ").contains("nokey"));
     assert!(short(3840, 2160).join(" ").contains("-skip_frame nokey -ss 49.000"));
 }
@@ -161,7 +171,7 @@ impl Image {
 
 #[track_caller]
 fn sprite(board: &Storyboard, path: &Path, n: u32, thorough: bool) -> Image {
-    let jpeg = run(board.arguments(n, path.to_owned(), thorough));
+    let jpeg = run(board.arguments(n, &Input::File(path.to_owned()), thorough));
     assert!(jpeg.starts_with(&[0xff, 0xd8]) && jpeg.ends_with(&[0xff, 0xd9]));
     Image::read(&jpeg)
 }

@@ -166,7 +166,8 @@ fn check_thumbnail(source: &Path, expected: &[u8], what: &str) {
     let video = media.video.as_ref().unwrap();
     let (tone, size) = (Tone::of(video, true), (video.width, video.height));
     let board = Storyboard::new(Container::Mp4, 0, size, 2_000, tone).unwrap();
-    let output = Command::new("ffmpeg").args(board.arguments(0, source.into(), false)).output();
+    let arguments = board.arguments(0, &Input::File(source.into()), false);
+    let output = Command::new("ffmpeg").args(arguments).output();
     let image = source.with_extension("jpg");
     fs::write(&image, output.unwrap().stdout).unwrap();
     let seen = average(&image, &shown("bt470bg", "pc"));

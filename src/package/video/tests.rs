@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::source::probe::{colour::Colour, media::Picture};
+use crate::source::probe::{Clock, colour::Colour, media::Picture};
 
 fn media(rate: (u32, u32), length: u64, delay: u64) -> Media {
     let video = Video {
@@ -28,6 +28,7 @@ fn media(rate: (u32, u32), length: u64, delay: u64) -> Media {
         text,
         start: 0,
         lag: 0,
+        clock: Clock::default(),
     }
 }
 

@@ -35,6 +35,12 @@ fn header(bytes: &[u8]) -> Option<(Header, u64)> {
     (size >= 7).then_some((header, size))
 }
 
+/// Bytes, samples and rate of the frame that begins with these bytes.
+pub(super) fn frame(bytes: &[u8]) -> Option<(u64, u64, u32)> {
+    let (header, size) = header(bytes)?;
+    Some((size, aac::FRAME * u64::from(header.blocks), header.rate))
+}
+
 /// Whether ADTS frames follow each other from `at` on: three, fewer where the file ends with them.
 pub(super) fn begins(input: &Input<'_>, mut at: u64) -> Result<bool, Stop> {
     for n in 0..CHAIN {

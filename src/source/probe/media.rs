@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Codec, Container, DENSEST, Splice, colour::Colour};
+use super::{Clock, Codec, Container, DENSEST, Splice, colour::Colour};
 
 /// What a source holds. At least one audio track, or video.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Media {
     /// Microseconds before that at which ffmpeg's clock begins: where text comes less than a second before all else, it does
     /// count for ffmpeg (libavformat/utils.c, `update_stream_timings`).
     pub lag: u64,
+    /// What is done to its times before all else; only in transport streams.
+    #[serde(default)]
+    pub clock: Clock,
 }
 
 /// Nanoseconds by which text that counts for ffmpeg is earlier at most, and one more.
@@ -38,8 +41,16 @@ const DAY: u64 = 24 * 3_600_000;
 impl Media {
     /// One audio track in a container of nothing else.
     pub(super) fn sound(container: Container, audio: Audio) -> Self {
-        let audio = vec![audio];
-        Self { container, pipe: true, audio, video: None, text: Vec::new(), start: 0, lag: 0 }
+        Self {
+            container,
+            pipe: true,
+            audio: vec![audio],
+            video: None,
+            text: Vec::new(),
+            start: 0,
+            lag: 0,
+            clock: Clock::default(),
+        }
     }
 
     /// Says when the earliest track starts, and by how much each other starts later, from the nanosecond at which each does;
@@ -97,7 +108,7 @@ impl Media {
     pub fn weight(&self) -> usize {
         let cuts = self.video.as_ref().and_then(|video| video.cuts.as_ref());
         let tracks = self.audio.len() + self.text.len() + 1;
-        tracks * 256 + cuts.map_or(0, |cuts| cuts.times.len() * 16)
+        tracks * 256 + cuts.map_or(0, |cuts| cuts.times.len() * 16) + self.clock.weight()
     }
 }
 

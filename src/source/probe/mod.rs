@@ -13,6 +13,7 @@
 mod aac;
 mod adts;
 mod aiff;
+mod clock;
 pub mod colour;
 mod cut;
 mod disguise;
@@ -28,6 +29,7 @@ mod mp4;
 mod mpeg;
 mod ogg;
 pub mod opus;
+mod pes;
 mod picture;
 mod pictures;
 mod sps;
@@ -38,6 +40,7 @@ use std::{borrow::Cow, io};
 
 use serde::{Deserialize, Serialize};
 
+pub use clock::{Clock, Winder};
 pub use input::Input;
 pub use media::Media;
 pub use mp4::index::{Cursor, Index, Place};
@@ -188,6 +191,8 @@ pub enum Splice {
     Seek,
     /// Only decoding from the start lands on it.
     Decode,
+    /// The same; and where its times leave a gap, there is silence.
+    Fill,
 }
 
 /// Why nothing can be told yet, or never will be.

@@ -3,6 +3,7 @@
 //! For what only they can tell ([`super::Stop::Undetermined`]). The demuxer is pinned and nothing but files is
 //! allowed, so that a source never makes ffmpeg open another one.
 
+mod jumps;
 mod packets;
 mod streams;
 mod transport;
@@ -10,11 +11,13 @@ mod transport;
 use std::{
     io,
     path::Path,
+    pin::pin,
     time::{Duration, Instant},
 };
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::ChildStdin,
     time::timeout,
 };
 
@@ -22,8 +25,12 @@ use self::{
     packets::{Known, Packets},
     streams::Streams,
 };
-use super::{Container, Media};
+use super::{Clock, Container, Media};
 use crate::ffmpeg::Ffmpeg;
+
+/// ffmpeg's filter that gives sound its time: silence where there is none for more than 20 ms, nothing of what would come
+/// so much too late.
+pub const FILL: &str = "aresample=async=1:min_hard_comp=0.02";
 
 /// Bytes of ffprobe's answer that are read: 64 streams, and names of any length.
 const ANSWER: u64 = 1024 * 1024;
@@ -44,23 +51,34 @@ pub async fn decode(
     let path = std::path::absolute(path).map_err(|error| failed(&error))?;
     let length = path.metadata().map_err(|error| failed(&error))?.len();
     let path = path.to_str().ok_or_else(|| "unreadable".to_owned())?;
-    let file = File { ffmpeg, path, container, cpu: limit.as_secs().max(1) };
-    let found = timeout(limit, file.ask()).await.map_err(|_| "too slow to read".to_owned())??;
+    let even = Clock::default();
+    let cpu = limit.as_secs().max(1);
+    let mut file = File { ffmpeg, path, container, clock: &even, cpu };
+    let slow = |_| "too slow to read".to_owned();
+    let mut found = timeout(limit, file.ask()).await.map_err(slow)??;
+    let clock = match container {
+        Container::MpegTs => file.clock(found.packets(), Instant::now() + limit).await,
+        _ => Clock::default(),
+    };
+    if !clock.is_even() {
+        file.clock = &clock;
+        found = timeout(limit, file.ask()).await.map_err(slow)??;
+    }
     let mut packets = None;
     if let Some((index, step)) = found.pictures() {
         let known = match container {
-            Container::MpegTs if copied && found.may_be_copied() => {
+            Container::MpegTs if copied && clock.is_even() && found.may_be_copied() => {
                 file.walk(Instant::now() + limit).await
             }
             Container::Mp4 | Container::Matroska => {
                 let found = timeout(limit, file.configuration(index)).await;
-                found.map_err(|_| "too slow to read".to_owned())?
+                found.map_err(slow)?
             }
             _ => None,
         };
         let begun = Packets::new(step, known.unwrap_or(Known::Nothing));
         let scanned = timeout(limit, file.scan(index, begun)).await;
-        let scanned = scanned.map_err(|_| "too slow to read".to_owned())?;
+        let scanned = scanned.map_err(slow)?;
         packets = Some(scanned.map_err(|error| failed(&error))?);
     }
     let mut samples = Vec::new();
@@ -70,7 +88,7 @@ pub async fn decode(
             .map_err(|_| "too slow to decode".to_owned())?
             .map_err(|error| failed(&error))?;
     }
-    found.media(container, &samples, packets)?.checked(length)
+    found.media(container, &samples, packets, clock)?.checked(length)
 }
 
 /// A local file that is opened with a pinned demuxer, and its processes' seconds of processor time.
@@ -78,6 +96,8 @@ struct File<'a> {
     ffmpeg: &'a Ffmpeg,
     path: &'a str,
     container: Container,
+    /// What is done to its times on the way.
+    clock: &'a Clock,
     cpu: u64,
 }
 
@@ -101,12 +121,20 @@ impl File<'_> {
     async fn told(&self, options: &str) -> io::Result<String> {
         let mut args = self.source();
         args.extend(format!("-of json {options}").split(' ').map(str::to_owned));
-        let mut process = self.ffmpeg.spawn_probe(args, self.cpu).await?;
+        let mut process = self.ffmpeg.spawn_probe(args, self.is_piped(), self.cpu).await?;
         let mut text = String::new();
         let output = process.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
-        output.take(ANSWER).read_to_string(&mut text).await?;
+        self.feed(process.stdin.take(), output.take(ANSWER).read_to_string(&mut text)).await?;
         process.end().await?;
         Ok(text)
+    }
+
+    /// By how much the times of these have to be later.
+    async fn clock(&self, streams: Vec<jumps::Stream>, deadline: Instant) -> Clock {
+        let path = self.path.to_owned();
+        let walk = move || jumps::walk(&mut std::fs::File::open(path)?, &streams, deadline);
+        let walked = tokio::task::spawn_blocking(walk).await;
+        walked.unwrap_or_else(|error| Err(io::Error::other(error))).unwrap_or_default()
     }
 
     /// What its pictures are, if they are as they should be.
@@ -122,8 +150,9 @@ impl File<'_> {
         let select =
             format!("-select_streams v:{index} -of csv=p=0 -show_entries packet=pts,size,flags");
         args.extend(select.split(' ').map(str::to_owned));
-        let process = self.ffmpeg.spawn_probe(args, self.cpu).await?;
-        lines(process, |line| packets.push(line)).await?;
+        let mut process = self.ffmpeg.spawn_probe(args, self.is_piped(), self.cpu).await?;
+        let stdin = process.stdin.take();
+        self.feed(stdin, lines(process, |line| packets.push(line))).await?;
         Ok(packets)
     }
 
@@ -136,10 +165,14 @@ impl File<'_> {
             args.extend(["-map".to_owned(), format!("0:a:{index}")]);
             samples.push(0u64);
         }
+        if !self.clock.is_even() {
+            args.extend(["-af".to_owned(), FILL.to_owned()]);
+        }
         let decode = "-ac 1 -c:a pcm_u8 -f framecrc pipe:1".split(' ');
         args.extend(decode.map(str::to_owned));
-        let process = self.ffmpeg.spawn(args, false, self.cpu).await?;
-        lines(process, |line| {
+        let mut process = self.ffmpeg.spawn(args, self.is_piped(), self.cpu).await?;
+        let stdin = process.stdin.take();
+        let counted = lines(process, |line| {
             // Stream, two times, duration, size, checksum.
             let mut fields = line.split(',').map(|field| field.trim().parse::<u64>());
             let stream = fields.next().and_then(Result::ok).and_then(|at| usize::try_from(at).ok());
@@ -149,17 +182,48 @@ impl File<'_> {
             {
                 *samples = samples.saturating_add(size);
             }
-        })
-        .await?;
+        });
+        self.feed(stdin, counted).await?;
         Ok(samples)
+    }
+
+    /// Whether the file comes through a pipe, its times written anew.
+    fn is_piped(&self) -> bool {
+        !self.clock.is_even()
+    }
+
+    /// Does some work while a process is fed.
+    async fn feed<T>(
+        &self,
+        stdin: Option<ChildStdin>,
+        work: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
+        let pour = async {
+            match stdin {
+                Some(stdin) => {
+                    self.clock.pour(tokio::fs::File::open(self.path).await?, stdin).await
+                }
+                None => Ok(()),
+            }
+        };
+        let mut work = pin!(work);
+        tokio::select! {
+            biased;
+            done = &mut work => done,
+            poured = pour => { poured?; work.await }
+        }
     }
 
     /// The arguments that open a local file, and only that, with a pinned demuxer.
     fn source(&self) -> Vec<String> {
         let demuxer = self.container.demuxer();
-        let fixed = ["-v", "quiet", "-protocol_whitelist", "file", "-f", demuxer, "-i"];
-        let file = format!("file:{}", self.path);
-        fixed.into_iter().map(str::to_owned).chain([file]).collect()
+        let (protocol, name) = if self.is_piped() {
+            ("pipe", "pipe:0".to_owned())
+        } else {
+            ("file", format!("file:{}", self.path))
+        };
+        let fixed = ["-v", "quiet", "-protocol_whitelist", protocol, "-f", demuxer, "-i"];
+        fixed.into_iter().map(str::to_owned).chain([name]).collect()
     }
 }
 

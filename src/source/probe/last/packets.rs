@@ -1,8 +1,11 @@
 //! The packets of a video stream as ffprobe lists them: `pts,size,flags`.
 
 use super::{
-    super::pictures::{Pictures, Shot},
-    transport::{Walk, wound},
+    super::{
+        pes::wound,
+        pictures::{Pictures, Shot},
+    },
+    transport::Walk,
 };
 
 /// What is known of a stream beside its packets.

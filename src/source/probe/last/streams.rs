@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     super::{
-        Codec, Container, Media, Splice,
+        Clock, Codec, Container, Media, Splice,
         colour::Colour,
         language,
         media::scale,
@@ -14,11 +14,12 @@ use super::{
         picture::{Coded, Geometry},
         pictures::Told,
     },
+    jumps,
     packets::{Known, Packets},
 };
 
 /// What it is asked for.
-pub(super) const ENTRIES: &str = "stream=codec_type,codec_name,profile,level,width,height,\
+pub(super) const ENTRIES: &str = "stream=id,codec_type,codec_name,profile,level,width,height,\
     sample_aspect_ratio,field_order,color_range,color_space,color_transfer,color_primaries,avg_frame_rate,time_base,start_time,sample_rate,channels\
     :stream_disposition=default,forced,attached_pic,timed_thumbnails:stream_tags=language,title,handler_name\
     :stream_side_data=rotation";
@@ -34,6 +35,7 @@ pub(super) struct Streams {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Stream {
+    id: String,
     codec_type: String,
     codec_name: String,
     profile: String,
@@ -111,6 +113,14 @@ impl Streams {
         self.audio().map(|(index, ..)| index)
     }
 
+    /// The packets of the video stream and of all audio streams, in a transport stream.
+    pub(super) fn packets(&self) -> Vec<jumps::Stream> {
+        let pid = |stream: &Stream| u16::from_str_radix(stream.id.strip_prefix("0x")?, 16).ok();
+        let video = self.video().into_iter().map(|(_, stream)| (stream, true));
+        let all = video.chain(self.audio().map(|(_, stream, _)| (stream, false)));
+        all.filter_map(|(stream, video)| Some(jumps::Stream { pid: pid(stream)?, video })).collect()
+    }
+
     /// What the file holds, with the samples of each of [`Streams::sounds`] and the packets of the video stream; else what
     /// it is instead.
     pub(super) fn media(
@@ -118,6 +128,7 @@ impl Streams {
         container: Container,
         samples: &[u64],
         packets: Option<Packets>,
+        clock: Clock,
     ) -> Result<Media, String> {
         let (mut audio, mut starts) = (Vec::new(), Vec::new());
         let mut mute = None;
@@ -127,7 +138,7 @@ impl Streams {
                 mute = mute.or(Some(codec));
                 continue;
             }
-            let splice = splice(container, &codec);
+            let splice = if clock.is_even() { splice(container, &codec) } else { Splice::Fill };
             let label = stream.label();
             starts.push(stream.start());
             audio.push(Audio {
@@ -148,8 +159,16 @@ impl Streams {
             });
         }
         let text = self.of("subtitle").filter_map(|(index, stream)| stream.text(index)).collect();
-        let mut media =
-            Media { container, pipe: pipes(container), audio, video, text, start: 0, lag: 0 };
+        let mut media = Media {
+            container,
+            pipe: pipes(container),
+            audio,
+            video,
+            text,
+            start: 0,
+            lag: 0,
+            clock,
+        };
         // Of these, ffmpeg counts from what it decodes.
         let counts = !matches!(container, Container::MpegTs | Container::MpegPs);
         let texts =
@@ -366,7 +385,7 @@ mod tests {
         for line in lines {
             packets.push(line);
         }
-        streams.media(Container::MpegTs, &[96_000], Some(packets))
+        streams.media(Container::MpegTs, &[96_000], Some(packets), Clock::default())
     }
 
     #[test]
@@ -409,7 +428,7 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_none() {
         assert!(Streams::read("").is_none());
-        let empty = Streams::read("{}").unwrap().media(Container::Avi, &[], None);
+        let empty = Streams::read("{}").unwrap().media(Container::Avi, &[], None, Clock::default());
         assert!(empty.unwrap_err().starts_with("a file without audio or video"));
     }
 }

@@ -12,13 +12,10 @@ use std::{
     time::Instant,
 };
 
-use super::super::input::be16;
-
-/// Bytes of a packet.
-const PACKET: usize = 188;
-
-/// Bytes before each packet on a Blu-ray disc.
-const EXTRA: usize = 4;
+use super::super::{
+    input::be16,
+    pes::{self, EXTRA, PACKET},
+};
 
 /// Packets after which the clock is looked at.
 const PAUSE: u64 = 4_096;
@@ -32,23 +29,15 @@ const MOST_KEYS: usize = 200_000;
 /// Bytes of a picture before its first slice.
 const HEADERS: usize = 16 * 1024;
 
-/// A time counts 90 kHz in so many bits.
-const BITS: u32 = 33;
-
 /// What a walk over a transport stream has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Walk {
-    /// The times at which IDR pictures are shown, in the order of the file; see [`wound`].
+    /// The times at which IDR pictures are shown, in the order of the file; see [`pes::wound`].
     pub(super) keys: Vec<u64>,
     /// How many pictures there are.
     pub(super) pictures: u64,
     /// The sequence parameter set, a NAL unit.
     pub(super) sequence: Vec<u8>,
-}
-
-/// A time as packets have it, without what they have no bits for.
-pub(super) fn wound(time: i64) -> u64 {
-    time.cast_unsigned() & ((1 << BITS) - 1)
 }
 
 /// Walks over a file, until `deadline`; None where anything is not as it is told above.
@@ -149,7 +138,7 @@ impl Stream {
             if self.picture.is_some() {
                 return None;
             }
-            let (time, bytes) = pes(bytes)?;
+            let (time, bytes) = begun(bytes)?;
             self.picture = Some(Picture { time, headers: bytes.to_vec() });
         } else if let Some(picture) = &mut self.picture {
             picture.headers.extend_from_slice(bytes);
@@ -240,7 +229,7 @@ fn video(section: &[u8]) -> Option<u16> {
 }
 
 /// When the picture in a PES packet is shown, and what of it is there.
-fn pes(bytes: &[u8]) -> Option<(u64, &[u8])> {
+fn begun(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (&[0, 0, 1, 0xe0..=0xef, _, _, flags, times, length], rest) = bytes.split_first_chunk()?
     else {
         return None;
@@ -248,10 +237,7 @@ fn pes(bytes: &[u8]) -> Option<(u64, &[u8])> {
     if flags & 0xf0 != 0x80 || times & 0x80 == 0 {
         return None;
     }
-    // Three, 15 and 15 bits, each with a bit behind them.
-    let told = rest.first_chunk::<5>()?.iter().fold(0, |told, &byte| told << 8 | u64::from(byte));
-    let time = (told >> 33 & 7) << 30 | (told >> 17 & 0x7fff) << 15 | told >> 1 & 0x7fff;
-    Some((time, rest.get(usize::from(length)..)?))
+    Some((pes::read(rest)?, rest.get(usize::from(length)..)?))
 }
 
 /// The bytes behind each start code, to the next.

@@ -16,7 +16,7 @@ use self::{
     video::Moving,
 };
 use super::{
-    Container, Input, Media, Stop,
+    Clock, Container, Input, Media, Stop,
     input::{Scan, array},
     media::scale,
     pictures::Shot,
@@ -304,7 +304,16 @@ impl Streams {
         let subtitles = (0..).zip(tracks.iter().filter(|track| track.kind == 17));
         let text = subtitles.filter_map(|(index, track)| track.text(index)).collect();
         let container = Container::Matroska;
-        let mut media = Media { container, pipe: true, audio, video, text, start: 0, lag: 0 };
+        let mut media = Media {
+            container,
+            pipe: true,
+            audio,
+            video,
+            text,
+            start: 0,
+            lag: 0,
+            clock: Clock::default(),
+        };
         media.align(&starts, start, early);
         Some(media)
     }

@@ -22,7 +22,7 @@ use self::{
     track::Track,
 };
 use super::{
-    Codec, Container, Input, Media, Splice, Stop,
+    Clock, Codec, Container, Input, Media, Splice, Stop,
     input::{array, be32, be64},
     unsupported,
 };
@@ -220,6 +220,7 @@ impl<'a> Movie<'a> {
             text: self.text(),
             start: 0,
             lag: 0,
+            clock: Clock::default(),
         };
         media.align(&starts, start, None);
         Ok(media)

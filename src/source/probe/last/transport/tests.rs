@@ -142,7 +142,7 @@ proptest! {
     #[test]
     fn wild_pieces_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..60), zeros in any::<bool>()) {
         let bytes: Vec<u8> = bytes.into_iter().map(|byte| if zeros { byte & 1 } else { byte }).collect();
-        let _ = (section(&bytes, 0), program(&bytes), super::video(&bytes), pes(&bytes), slice(&bytes));
+        let _ = (section(&bytes, 0), program(&bytes), super::video(&bytes), begun(&bytes), slice(&bytes));
         prop_assert!(units(&bytes).map(<[u8]>::len).sum::<usize>() <= bytes.len());
     }
 }
