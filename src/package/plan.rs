@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Counts up whenever the same source and settings would give another package: other bytes, other cuts.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// What is done to one source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -31,8 +31,8 @@ const ANSWER: u64 = 1024 * 1024;
 /// Bytes of a line of numbers that are read.
 const LINE: u64 = 4_096;
 
-/// What a finished file holds, its audio counted by decoding all of it, within `limit` of wall time for each of three
-/// processes; else a sentence fragment that says what was found. H.264 that is to be `copied` is looked at picture by picture,
+/// What a finished file holds, its audio counted by decoding all of it, within `limit` of wall time for each of a
+/// few processes; else a sentence fragment that says what was found. H.264 that is to be `copied` is looked at picture by picture,
 /// where nothing else speaks against that.
 pub async fn decode(
     ffmpeg: &Ffmpeg,
@@ -52,7 +52,7 @@ pub async fn decode(
             Container::MpegTs if copied && found.may_be_copied() => {
                 file.walk(Instant::now() + limit).await
             }
-            Container::Mp4 | Container::Matroska => {
+            Container::Mp4 | Container::Mp4Unedited | Container::Matroska => {
                 let found = timeout(limit, file.configuration(index)).await;
                 found.map_err(|_| "too slow to read".to_owned())?
             }
@@ -62,6 +62,12 @@ pub async fn decode(
         let scanned = timeout(limit, file.scan(index, begun)).await;
         let scanned = scanned.map_err(|_| "too slow to read".to_owned())?;
         packets = Some(scanned.map_err(|error| failed(&error))?);
+        // These come here because something is wrong with them.
+        let is_odd = container.is_mp4() || container == Container::Matroska;
+        if is_odd && timeout(limit, file.is_dark(index)).await.is_ok_and(|dark| dark) {
+            tracing::warn!("no picture of a source can be decoded; its video is left out");
+            packets = None;
+        }
     }
     let mut samples = Vec::new();
     if found.has_audio() {
@@ -127,6 +133,20 @@ impl File<'_> {
         Ok(packets)
     }
 
+    /// Whether ffmpeg comes to an end of video stream `index` without one picture.
+    async fn is_dark(&self, index: u32) -> bool {
+        let mut args = vec!["-nostdin".to_owned()];
+        args.extend(self.source());
+        args.extend(["-map".to_owned(), format!("0:v:{index}")]);
+        args.extend("-frames:v 1 -f framecrc pipe:1".split(' ').map(str::to_owned));
+        let mut is_dark = true;
+        let Ok(process) = self.ffmpeg.spawn(args, false, self.cpu).await else {
+            return false;
+        };
+        let read = lines(process, |line| is_dark &= line.is_empty() || line.starts_with('#')).await;
+        read.is_ok() && is_dark
+    }
+
     /// Decodes audio streams to mono of one byte a sample, and adds up the sizes of what comes out of each.
     async fn count(&self, indices: impl Iterator<Item = u32>) -> io::Result<Vec<u64>> {
         let mut args = vec!["-nostdin".to_owned()];
@@ -157,9 +177,9 @@ impl File<'_> {
     /// The arguments that open a local file, and only that, with a pinned demuxer.
     fn source(&self) -> Vec<String> {
         let demuxer = self.container.demuxer();
-        let fixed = ["-v", "quiet", "-protocol_whitelist", "file", "-f", demuxer, "-i"];
-        let file = format!("file:{}", self.path);
-        fixed.into_iter().map(str::to_owned).chain([file]).collect()
+        let fixed = ["-v", "quiet", "-protocol_whitelist", "file", "-f", demuxer];
+        let words = fixed.iter().chain(self.container.options()).map(|&word| word.to_owned());
+        words.chain(["-i".to_owned(), format!("file:{}", self.path)]).collect()
     }
 }
 

@@ -82,7 +82,7 @@ impl Index {
             return Ok(None);
         };
         let layout = Layout::read(input, total)?;
-        let movie = Movie { moov: &layout.moov, total, fragments: &[] };
+        let movie = Movie { moov: &layout.moov, total, fragments: &[], edited: true };
         let track = if movie.is_fragmented() { None } else { find(movie) };
         Ok(track.and_then(|track| Self::read(&track)))
     }
