@@ -230,6 +230,276 @@ fn films_with_damaged_tables_are_refused_or_play() {
 }
 
 #[test]
+fn edit_lists_that_leave_nothing_or_make_no_sense_are_ignored() {
+    let upstream = Upstream::start();
+    let broker = setup(&upstream).start();
+    let whole = SECONDS - 0.1..SECONDS + 0.2;
+    let ignored = || Plays(whole.clone(), "all of them are ignored", 1);
+    // The first list is that of the video; an entry is a length and a beginning.
+    let edited = |nth: usize, length: u32, start: u32| {
+        changed(mp4(), |bytes| {
+            set(bytes, b"elst", nth, 8, length);
+            set(bytes, b"elst", nth, 12, start);
+        })
+    };
+    let minus = |n: u32| n.wrapping_neg();
+    check(
+        &broker,
+        &upstream,
+        vec![
+            ("begins behind its end", edited(0, 8000, 0x7000_0000), ignored()),
+            ("shows nothing", edited(0, 8000, minus(1)), ignored()),
+            ("begins before it begins", edited(0, 8000, minus(2)), ignored()),
+            ("lasts for nothing", edited(0, 0, 1024), ignored()),
+            ("sound that begins behind its end", edited(1, 8000, 0x7000_0000), ignored()),
+            ("sound that is not there", edited(1, 8000, minus(1)), ignored()),
+            (
+                "lasts for weeks",
+                edited(0, u32::MAX, 1024),
+                Plays(whole.clone(), "all of them are ignored", 0),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn video_of_another_codec_than_it_says_leaves_its_sound() {
+    let upstream = Upstream::start();
+    let broker = setup(&upstream).start();
+    let whole = SECONDS - 0.1..SECONDS + 0.2;
+    let left_out = || Sounds(whole.clone(), "its video is left out", 1);
+    let garbled = |bytes: &mut [u8]| {
+        let record = find(bytes, b"avcC", 0);
+        noise(&mut bytes[record + 6..record + 12]);
+    };
+    check(
+        &broker,
+        &upstream,
+        vec![
+            (
+                "another codec",
+                changed(mp4(), |bytes| {
+                    let entry = find(bytes, b"avc1", 1);
+                    bytes[entry - 4..entry].copy_from_slice(b"hvc1");
+                }),
+                left_out(),
+            ),
+            ("a configuration that is none", changed(mp4(), garbled), left_out()),
+        ],
+    );
+}
+
+#[test]
+fn mp4_that_ffmpeg_refuses_is_refused() {
+    let upstream = Upstream::start();
+    let broker = setup(&upstream).start();
+    let refused = || Refused("that ffmpeg can decode");
+    check(
+        &broker,
+        &upstream,
+        vec![
+            ("no descriptions", changed(mp4(), |bytes| set(bytes, b"stsd", 0, 4, 0)), refused()),
+            (
+                "a picture of 4 GB",
+                changed(mp4(), |bytes| set(bytes, b"stsz", 0, 12 + 4 * 30, u32::MAX)),
+                refused(),
+            ),
+            (
+                "more pictures than sizes",
+                changed(mp4(), |bytes| set(bytes, b"stsz", 0, 8, u32::MAX)),
+                refused(),
+            ),
+            (
+                "a run of chunks behind the last",
+                changed(mp4(), |bytes| fill(bytes, (b"stsc", 1), (8, 12), 0x7fff_0000)),
+                refused(),
+            ),
+        ],
+    );
+}
+
+/// An element of Matroska: its id, and where its head, its size and its content begin.
+#[derive(Clone, Copy)]
+struct Element {
+    id: u64,
+    at: usize,
+    size: usize,
+    body: usize,
+    length: usize,
+}
+
+const CLUSTER: u64 = 0x1f43_b675;
+
+/// All elements of a film in Matroska down to the blocks.
+fn elements(bytes: &[u8]) -> Vec<Element> {
+    let number = |at: usize| {
+        let width = bytes[at].leading_zeros() as usize + 1;
+        let value = bytes[at..at + width].iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+        (at + width, value, value & ((1 << (7 * width)) - 1))
+    };
+    let (mut all, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let (size, id, _) = number(at);
+        let (body, _, length) = number(size);
+        let length = length as usize;
+        all.push(Element { id, at, size, body, length });
+        at = if matches!(id, 0x1853_8067 | CLUSTER) { body } else { body + length };
+    }
+    all
+}
+
+/// A film in Matroska of which the content of an element is damaged: that of the `nth` that is meant.
+fn damaged(
+    film: &[u8],
+    nth: usize,
+    is_meant: impl Fn(&[u8], Element) -> bool,
+    damage: impl FnOnce(&mut [u8], Element),
+) -> Vec<u8> {
+    let mut meant = elements(film).into_iter().filter(|element| is_meant(film, *element));
+    let element = meant.nth(nth).expect("an element");
+    changed(film.to_vec(), |bytes| damage(bytes, element))
+}
+
+/// Whether it is a block of the first track that begins with a keyframe.
+fn is_keyframe(film: &[u8], block: Element) -> bool {
+    block.id == 0xa3 && film[block.body] == 0x81 && film[block.body + 3] & 0x80 != 0
+}
+
+fn is_cluster(_: &[u8], element: Element) -> bool {
+    element.id == CLUSTER
+}
+
+#[test]
+fn matroska_with_damaged_elements_plays() {
+    let upstream = Upstream::start();
+    let broker = setup(&upstream).start();
+    let whole = SECONDS - 0.1..SECONDS + 0.2;
+    let plays = || Plays(whole.clone(), CUT, 0);
+    let film = film("-f matroska");
+    let scale = |ticks: u32| {
+        changed(film.clone(), |bytes| {
+            let at = find(bytes, b"\x2a\xd7\xb1\x83", 0);
+            bytes[at..at + 3].copy_from_slice(&ticks.to_be_bytes()[1..]);
+        })
+    };
+    let resized = |by: isize| {
+        damaged(&film, 1, is_cluster, |bytes, cluster| {
+            let size = cluster.length.checked_add_signed(by).expect("a size");
+            let width = cluster.body - cluster.size;
+            let size = (size | 1 << (7 * width)).to_be_bytes();
+            bytes[cluster.size..cluster.body].copy_from_slice(&size[8 - width..]);
+        })
+    };
+    let lost = damaged(&film, 1, is_cluster, |bytes, cluster| {
+        noise(&mut bytes[cluster.at..cluster.body + 40]);
+    });
+    check(
+        &broker,
+        &upstream,
+        vec![
+            ("no ticks", scale(0), plays()),
+            ("ticks that make no second", scale(999_999), plays()),
+            ("a film in a moment", scale(1), Plays(whole.clone(), "faster than anybody", 1)),
+            ("a cluster that is too long", resized(200), plays()),
+            ("a cluster that is too short", resized(-200), plays()),
+            ("a cluster without a head", lost, plays()),
+        ],
+    );
+}
+
+#[test]
+fn keyframes_that_are_lost_to_a_copy_leave_the_picture_before_them() {
+    let upstream = Upstream::start();
+    let broker = setup(&upstream).start();
+    let whole = SECONDS - 0.1..SECONDS + 0.2;
+    let film = film("-f matroska");
+    let still = || Plays(whole.clone(), "the one before them stands still", 1);
+    let garble = |film: &[u8], nth: usize| {
+        damaged(film, nth, is_keyframe, |bytes, block| {
+            noise(&mut bytes[block.body + 4..block.body + block.length]);
+        })
+    };
+    let garbled = |nth: usize| garble(&film, nth);
+    let unmarked = damaged(&film, 2, is_keyframe, |bytes, block| {
+        let picture = block.body + 4..block.body + block.length;
+        // Units that are none.
+        bytes[picture].fill(0);
+    });
+    check(
+        &broker,
+        &upstream,
+        vec![
+            ("the first", garbled(0), still()),
+            ("one in the middle", garbled(2), still()),
+            ("two in a row", garble(&garbled(1), 2), still()),
+            ("zeros", unmarked, still()),
+            ("none", film.clone(), Plays(whole.clone(), "stands still", 0)),
+        ],
+    );
+    // What is left of the film is where it was.
+    upstream.audio("whole", film.clone()).audio("lost", garbled(2));
+    let frames = |id: &str| {
+        let grant = broker.token(id);
+        let player = Player::new(&broker, &grant);
+        let index = player.index();
+        let codecs = |variant: &m3u8_rs::VariantStream| variant.codecs.clone().unwrap_or_default();
+        let best = index.variants.iter().max_by_key(|variant| variant.bandwidth);
+        let best = best.expect("a variant");
+        assert!(!codecs(best).is_empty());
+        decode::packets(player.track(&best.uri).bytes(), "v:0")
+    };
+    let (all, left) = (frames("whole"), frames("lost"));
+    let places = |packets: &[decode::Packet], from: f64, to: f64| -> Vec<u64> {
+        let mut places: Vec<u64> = packets
+            .iter()
+            .filter(|packet| (from..to).contains(&packet.pts))
+            .map(|packet| (packet.pts * 1000.0).round() as u64)
+            .collect();
+        places.sort_unstable();
+        places
+    };
+    assert_eq!(places(&left, 0.0, 3.9), places(&all, 0.0, 3.9));
+    assert_eq!(places(&left, 6.1, 9.0), places(&all, 6.1, 9.0));
+    assert!(places(&left, 4.1, 5.9).is_empty());
+}
+
+#[test]
+fn captions_of_what_is_cut_short_are_those_that_are_there() {
+    let upstream = Upstream::start();
+    let broker = setup(&upstream).start();
+    let dir = tempfile::tempdir().expect("a directory");
+    let subtitled = |id: &str, cues: &str| {
+        let texts = dir.path().join(format!("{id}.srt"));
+        std::fs::write(&texts, cues).expect("room on the disk");
+        let sound = format!("-f lavfi -i sine=d={SECONDS}:r=44100 -i {}", texts.display());
+        let rest = format!("{sound} -map 0 -map 1 -map 2 {H264} -c:a aac -c:s srt -f matroska");
+        Film { size: "160x90", rate: "25", seconds: SECONDS, filters: "", rest: &rest }.bytes()
+    };
+    let late = "1\n00:00:06,000 --> 00:00:07,000\nlate\n";
+    let both = format!("1\n00:00:00,500 --> 00:00:01,000\nsoon\n\n2{}", &late[1..]);
+    for (n, (id, cues, words)) in (1..).zip([("late", late, &[][..]), ("both", &both, &["soon"])]) {
+        let film = subtitled(id, cues);
+        upstream.audio(id, film[..film.len() * 4 / 10].to_vec());
+        let grant = broker.token(id);
+        let player = Player::new(&broker, &grant);
+        let uri = player.captions_uri().expect("captions");
+        let segments = player.playlist(&uri).segments;
+        let texts: String = segments
+            .iter()
+            .map(|segment| player.get(&segment.uri).expect(200).text().to_owned())
+            .collect();
+        assert!(words.iter().all(|word| texts.contains(word)), "{texts}");
+        assert!(!texts.contains("late"), "{texts}");
+        assert_eq!(broker.logged("captions are damaged").len(), n, "{id}");
+        broker.revoke(&grant.rid).expect(204);
+        until("no process is left", || broker.children().is_empty());
+        if id == "late" {
+            assert!(!texts.contains("-->"), "{texts}");
+        }
+    }
+}
+
+#[test]
 fn films_that_are_noise_from_some_point_on_show_their_last_picture() {
     let upstream = Upstream::start();
     let broker = setup(&upstream).start();

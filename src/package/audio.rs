@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    adts::AudioConfig,
+    adts::{AudioConfig, MAX_FRAME},
     choices::Choices,
     codec::Codec,
     fmp4, packed,
@@ -219,7 +219,9 @@ fn copied(track: &media::Audio, choices: &Choices) -> Option<Made> {
     // Who wants FLAC wants it for what it is: there is no bit rate at which it would be small.
     let bounded = codec.copied() != Copied::Flac;
     let may = choices.copy.contains(&codec.copied());
-    if !may || track.delay > 0 || bounded && bitrate > choices.copy_bitrate {
+    // In ADTS, 13 bits count a frame's bytes: what has more is damaged.
+    let is_frame = codec.aac().is_none() || frames.largest <= MAX_FRAME as u64;
+    if !may || !is_frame || track.delay > 0 || bounded && bitrate > choices.copy_bitrate {
         return None;
     }
     // Where the sound ends is within the last packet, if it is known.

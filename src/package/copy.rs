@@ -24,6 +24,9 @@ const FARTHEST: f64 = 10.0;
 /// A segment may be so much shorter than it is meant to be, for its cut to be at a keyframe.
 const NEARLY: f64 = 0.75;
 
+/// The most ticks a second that are kept: of more, 32 bits do not hold what a segment lasts.
+const FINEST: u32 = 10_000_000;
+
 /// Ticks a second that tell samples apart that are decoded in a row ([`Samples::settle`](super::fmp4::samples::Samples::settle)).
 const FINE: u32 = 1_000;
 
@@ -54,9 +57,9 @@ impl Copied {
     pub fn of(media: &Media, choices: &Choices, rate: FrameRate) -> Option<(Self, SegmentTable)> {
         let video = media.video.as_ref()?;
         let codecs = codecs(video, choices)?;
-        let cuts = video.cuts.as_ref().filter(|cuts| cuts.timescale > 0)?;
-        let can_enter =
-            matches!(media.container, Container::Mp4 | Container::Matroska | Container::MpegTs);
+        let cuts = video.cuts.as_ref().filter(|cuts| (1..=FINEST).contains(&cuts.timescale))?;
+        let can_enter = media.container.is_mp4()
+            || matches!(media.container, Container::Matroska | Container::MpegTs);
         if !can_enter || !video.plain || video.interlaced {
             return None;
         }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     source::{
-        probe::{Container, Cursor, Index, Input, Place},
+        probe::{Cursor, Index, Input, Place},
         spool::Spool,
     },
 };
@@ -56,11 +56,10 @@ impl<'a> What<'a> {
     fn of(Part { package, rendition }: &'a Part) -> Option<Self> {
         if let Some(audio) = package.plan.audio(rendition.track) {
             let config = audio.codec.aac().filter(|_| audio.is_copied())?;
-            let is_mp4 = audio.container == Container::Mp4;
-            return is_mp4.then_some(Self::Sound(audio, config));
+            return audio.container.is_mp4().then_some(Self::Sound(audio, config));
         }
         let rung = package.plan.rung(rendition.track)?;
-        let copied = rung.copied.as_ref().filter(|_| rung.container == Container::Mp4)?;
+        let copied = rung.copied.as_ref().filter(|_| rung.container.is_mp4())?;
         Some(Self::Picture(rung, copied))
     }
 
@@ -156,7 +155,7 @@ impl Demuxer {
         places: &[Place],
         (copied, finer): (&Copied, u32),
     ) -> Result<(Samples, u64)> {
-        let units = Units::of(&self.index.config);
+        let units = Units::boxed(&self.index.config);
         let (mut samples, mut missing) = (Samples::default(), 0);
         each(source, places, |place, data| {
             let duration = place.duration.saturating_mul(finer);
@@ -172,13 +171,14 @@ impl Demuxer {
         Ok((samples, missing))
     }
 
-    /// The last keyframe before segment `n` that is one, standing still for all of it.
+    /// The last keyframe before segment `n` that is one, else the first behind it, standing still for all of it.
     fn still(&self, source: &Spool, n: u32, copied: &Copied) -> Result<Samples> {
         let times = copied.times.get(n as usize).zip(copied.times.get(n as usize + 1));
         let ticks = times.map_or(0, |(from, to)| to.saturating_sub(*from));
-        let units = Units::of(&self.index.config);
-        for before in (0..n).rev() {
-            let keyframe: Vec<_> = self.places(before).take(1).collect();
+        let units = Units::boxed(&self.index.config);
+        let segments = self.cuts.len() as u32;
+        for other in (0..n).rev().chain(n + 1..segments) {
+            let keyframe: Vec<_> = self.places(other).take(1).collect();
             let mut still = None;
             each(source, &keyframe, |_, data| {
                 still = units.fit(data).then(|| Samples::still(data, ticks)).transpose()?;

@@ -45,6 +45,7 @@ impl Arguments {
     /// Opens the source.
     pub fn open(&mut self, container: Container, input: &Input) {
         self.pair("-f", container.demuxer());
+        self.0.extend(container.options().iter().map(|&word| word.to_owned()));
         let name = match input {
             Input::Pipe => "pipe:0".to_owned(),
             Input::File(path) => format!("file:{}", path.display()),

@@ -277,9 +277,13 @@ impl Packager {
                 let (arguments, stall) = (text.arguments(path), bound(seconds));
                 let exit = self.run_extra((arguments, seconds, stall), None, take).await?;
                 let captions = text.read(&script);
-                // A track may have no cues. One that ffmpeg complains of has lost them.
-                if captions.is_empty() && !exit.complaints.is_empty() {
-                    return Err(Error::encode_failed("no captions could be decoded"));
+                if !exit.complaints.is_empty() {
+                    if attempt == Attempt::First && captions.is_empty() {
+                        return Err(Error::encode_failed("no captions could be decoded"));
+                    }
+                    let (package, complaints) = (package.key, exit.complaints);
+                    let cues = captions.cues().count();
+                    tracing::warn!(%package, %file, cues, complaints, "captions are damaged; those that are there are kept");
                 }
                 Ok(captions.document().into())
             }

@@ -82,7 +82,7 @@ use self::{
 use crate::{
     disk::Reservation,
     error::{Code, Error, Result},
-    source::{Origin, Source, cache::Pin, probe::Container},
+    source::{Origin, Source, cache::Pin},
     time::now,
 };
 
@@ -276,7 +276,7 @@ impl Part {
     /// A head of it for segment `n`, that begins now.
     fn control(&self, n: u32) -> Arc<Control> {
         let audio = self.package.plan.audio(self.rendition.track);
-        let reads_all = |audio: &Audio| audio.is_copied() && audio.container != Container::Mp4;
+        let reads_all = |audio: &Audio| audio.is_copied() && !audio.container.is_mp4();
         if audio.is_some_and(reads_all) { Control::copying(n) } else { Control::new(n) }
     }
 

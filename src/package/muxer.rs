@@ -61,10 +61,10 @@ impl<'a> Muxer<'a> {
         }
     }
 
-    /// For segment `n` of a video rendition and those behind it.
-    pub fn video(rung: &'a Rung, n: u32) -> Self {
+    /// For segment `n` of a video rendition and those behind it, from an ffmpeg that may have `sought` it.
+    pub fn video(rung: &'a Rung, n: u32, sought: bool) -> Self {
         match &rung.copied {
-            Some(copied) => Self::Copy(Copier::new(rung, copied, n)),
+            Some(copied) => Self::Copy(Copier::new(rung, copied, n, sought)),
             None => Self::Video(Cutter::new(rung, n)),
         }
     }
@@ -98,6 +98,14 @@ impl<'a> Muxer<'a> {
             Self::Packets(packets) => packets.segment(),
             Self::Video(cutter) => Ok(cutter.segment()?.map(|bytes| (cutter.next() - 1, bytes))),
             Self::Copy(copier) => copier.segment(),
+        }
+    }
+
+    /// How many pictures of what is copied are damaged, of all so far.
+    pub fn damaged(&self) -> u64 {
+        match self {
+            Self::Audio(_) | Self::Packets(_) | Self::Video(_) => 0,
+            Self::Copy(copier) => copier.damaged(),
         }
     }
 

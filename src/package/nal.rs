@@ -15,14 +15,20 @@ pub enum Units {
 }
 
 impl Units {
-    /// By a decoder configuration, a whole box: `avcC`, `hvcC` or another.
-    pub fn of(config: &[u8]) -> Self {
-        let size = |at: usize| config.get(at).map_or(4, |byte| usize::from(byte & 3) + 1);
-        match config.get(4..8) {
-            Some(b"avcC") => Self::Avc(size(12)),
-            Some(b"hvcC") => Self::Hevc(size(29)),
+    /// By a decoder configuration: the type of its box, `avcC`, `hvcC` or another, and what it holds.
+    pub fn of(kind: [u8; 4], record: &[u8]) -> Self {
+        let size = |at: usize| record.get(at).map_or(4, |byte| usize::from(byte & 3) + 1);
+        match &kind {
+            b"avcC" => Self::Avc(size(4)),
+            b"hvcC" => Self::Hevc(size(21)),
             _ => Self::Other,
         }
+    }
+
+    /// By a whole box.
+    pub fn boxed(config: &[u8]) -> Self {
+        let kind = config.get(4..8).and_then(|kind| kind.try_into().ok()).unwrap_or_default();
+        Self::of(kind, config.get(8..).unwrap_or_default())
     }
 
     /// Whether a sample can be a picture: its lengths fill it, and each unit is of a kind that there is, one of them a slice.
@@ -70,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_picture_is_told_from_noise() {
-        let units = Units::of(b"\0\0\0\x0davcC\x01\x64\0\x1e\xff");
+        let units = Units::boxed(b"\0\0\0\x0davcC\x01\x64\0\x1e\xff");
         assert_eq!(units, Units::Avc(4));
         let slice = [0, 0, 0, 3, 0x65, 1, 2];
         let delimiter = [0, 0, 0, 2, 0x09, 0xf0];
@@ -79,10 +85,10 @@ mod tests {
         assert!(!units.fit(&[0; 16]) && !units.fit(&[]) && !units.fit(&slice[..6]));
         assert!(!units.fit(&[&slice[..], &[0]].concat()), "a byte too many");
         assert!(!units.fit(&[0, 0, 0, 3, 0xe5, 1, 2]), "forbidden_zero_bit");
-        let hevc = Units::of(&[&b"\0\0\0\x20hvcC"[..], &[1; 20], &[0, 0xfc]].concat());
+        let hevc = Units::boxed(&[&b"\0\0\0\x20hvcC"[..], &[1; 20], &[0, 0xfc]].concat());
         assert_eq!(hevc, Units::Hevc(1));
         assert!(hevc.fit(&[2, 0x26, 1]) && !hevc.fit(&[2, 0x40, 1]));
-        assert!(Units::of(b"\0\0\0\x0cav1C\x81").fit(&[1]));
+        assert!(Units::boxed(b"\0\0\0\x0cav1C\x81").fit(&[1]));
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Origin, Source, Sources,
     cache::Pin,
-    probe::{self, Input, Media, Stop},
+    probe::{self, Container, Input, Media, Stop},
     spool::Spool,
     unexpected,
     upstream::Validators,
@@ -76,7 +76,7 @@ impl Sources {
                 Ok(media) => match cut {
                     Err(Stop::More(more)) if !whole => more.max(need + 1),
                     cut => {
-                        warn_of_cut(pin, &cut);
+                        warn_of_damage(pin, &media, &cut);
                         return Ok(media);
                     }
                 },
@@ -84,7 +84,7 @@ impl Sources {
                 Err(Stop::Whole) if !whole => u64::MAX,
                 Err(Stop::Undetermined(container)) if whole => {
                     let media = self.decode(spool, container).await?;
-                    warn_of_cut(pin, &cut);
+                    warn_of_damage(pin, &media, &cut);
                     warn_of_jumps(pin, &media);
                     return Ok(media);
                 }
@@ -100,7 +100,7 @@ impl Sources {
         }
     }
 
-    async fn decode(&self, spool: &Spool, container: probe::Container) -> Result<Media> {
+    async fn decode(&self, spool: &Spool, container: Container) -> Result<Media> {
         let (path, limit) = (spool.path(), self.patience);
         probe::last::decode(&self.ffmpeg, &path, container, self.copied, limit)
             .await
@@ -108,14 +108,25 @@ impl Sources {
     }
 }
 
-fn warn_of_cut(pin: &Pin, cut: &Result<bool, Stop>) {
+/// Says what of a source is not as it should be, though it plays.
+fn warn_of_damage(pin: &Pin, media: &Media, cut: &Result<bool, Stop>) {
+    let source = pin.id();
     if matches!(cut, Ok(true)) {
-        let (source, bytes) = (pin.id(), pin.spool().total());
+        let bytes = pin.spool().total();
         tracing::warn!(
             source,
             bytes,
             "a file is shorter than its container says; what is there is played"
         );
+    }
+    if media.container == Container::Mp4Unedited {
+        tracing::warn!(
+            source,
+            "an edit list leaves nothing or makes no sense; all of them are ignored"
+        );
+    }
+    if media.is_hasty() {
+        tracing::warn!(source, "pictures come faster than anybody shows them; most are left out");
     }
 }
 

@@ -90,7 +90,9 @@ impl Order<'_> {
 
     fn lead(&self) -> f64 {
         match self.rung.container {
-            Container::Mp4 | Container::Matroska => LEAD + LEAD_FRAMES / self.rung.frame_rate(),
+            Container::Mp4 | Container::Mp4Unedited | Container::Matroska => {
+                LEAD + LEAD_FRAMES / self.rung.frame_rate()
+            }
             _ => LONG_LEAD,
         }
     }
@@ -116,7 +118,7 @@ impl Order<'_> {
             let time = copied.times.get(self.segment as usize).copied().unwrap_or_default();
             // Without an index, ffmpeg lands somewhere.
             let lead = match rung.container {
-                Container::Mp4 | Container::Matroska => 0.5 / hertz,
+                Container::Mp4 | Container::Mp4Unedited | Container::Matroska => 0.5 / hertz,
                 _ => LONG_LEAD,
             };
             let at = time as f64 / f64::from(copied.timescale) - lead;

@@ -76,6 +76,19 @@ impl Samples {
         }
     }
 
+    /// Leaves out all samples but the first `count`, and has the last of those last until `ticks` behind the first.
+    pub fn end(&mut self, count: usize, ticks: u64) {
+        self.samples.truncate(count);
+        let bytes = self.samples.iter().map(|sample| sample.size as usize).sum();
+        self.payload.truncate(bytes);
+        let Some((last, others)) = self.samples.split_last_mut() else {
+            return;
+        };
+        let before: u64 = others.iter().map(|sample| u64::from(sample.duration)).sum();
+        let left = ticks.saturating_sub(before).max(1);
+        last.duration = u32::try_from(left).unwrap_or(u32::MAX);
+    }
+
     /// Moves decoding times so that each picture is shown when it was, nothing is decoded after it is shown, and the first is
     /// decoded when it is shown: offsets were too large by `delay`, the ticks by which decoding runs ahead. The run's first
     /// samples are decoded a tick after one another until they are ahead, its last ones so late that it still ends where it
@@ -195,4 +208,28 @@ pub(super) fn ticks(segment: &[u8], said: u32) -> Result<Range<u64>, Corrupt> {
         end = end.checked_add(u64::from(duration)).ok_or(CORRUPT)?;
     }
     if begins && bytes == payload.len() as u64 { Ok(moof.start..end) } else { Err(CORRUPT) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_run_lasts_as_long_as_it_is_told_to() {
+        let mut run = Samples::default();
+        for size in 1..=4 {
+            let sample = Sample { size: 0, duration: 40, offset: 0, sync: size == 1 };
+            run.push(&vec![7; size], sample).unwrap();
+        }
+        let ended = |count, ticks| {
+            let mut run = run.clone();
+            run.end(count, ticks);
+            let durations: Vec<_> = run.samples().iter().map(|sample| sample.duration).collect();
+            (durations, run.payload().len())
+        };
+        assert_eq!(ended(2, 160), (vec![40, 120], 3));
+        assert_eq!(ended(3, 100), (vec![40, 40, 20], 6));
+        assert_eq!(ended(2, 10), (vec![40, 1], 3));
+        assert_eq!(ended(0, 10), (vec![], 0));
+    }
 }

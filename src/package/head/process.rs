@@ -96,7 +96,7 @@ impl<'a> Setting<'a> {
         let order = picture::Order { rung, input, segment: n, threads, distrusted, held };
         // All threads count, and slower than real time on each is more than anybody would watch.
         let cpu = 60 + (length * 4.0) as u64 * threads as u64;
-        let muxer = Muxer::video(rung, n);
+        let muxer = Muxer::video(rung, n, order.seeks());
         Ok(Self { muxer, arguments: order.arguments(), seeks: order.seeks(), cpu })
     }
 }
@@ -154,6 +154,7 @@ impl Running<'_> {
             self.muxer.push(&chunk[..read]);
             while let Some((n, segment)) = self.muxer.segment().map_err(|e| self.doubt(&e))? {
                 self.keep_init().await?;
+                self.warn_of_damage();
                 if let Some(end) = self.head.advance(n, segment).await? {
                     return Ok(Some(end));
                 }
@@ -167,6 +168,14 @@ impl Running<'_> {
             self.head.part.rendition.distrust();
         }
         wrote(what)
+    }
+
+    /// Says if pictures of what is copied are none.
+    fn warn_of_damage(&self) {
+        let damaged = self.muxer.damaged();
+        if damaged > 0 {
+            self.head.warn_of_gap(damaged);
+        }
     }
 
     /// Keeps the initialization segment, once ffmpeg has said what is in it.
@@ -211,6 +220,7 @@ impl Running<'_> {
         }
         while let Some((n, segment)) = self.muxer.segment().map_err(|e| wrote(&e))? {
             self.keep_init().await?;
+            self.warn_of_damage();
             if let Some(end) = self.head.advance(n, segment).await? {
                 return Ok(end);
             }

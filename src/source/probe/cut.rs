@@ -21,7 +21,7 @@ pub(super) fn is_cut(input: &Input<'_>, container: Container) -> Result<bool, St
     match container {
         Container::Wav | Container::Avi => riff(input, total, u32::from_le_bytes),
         Container::Aiff => riff(input, total, u32::from_be_bytes),
-        Container::Mp4 => boxes(input, total),
+        Container::Mp4 | Container::Mp4Unedited => boxes(input, total),
         Container::Matroska => Ok(matroska::segment(input)?.is_some_and(|end| end > total)),
         Container::Ogg => pages(input, total),
         _ => Ok(false),

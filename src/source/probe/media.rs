@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Clock, Codec, Container, DENSEST, Splice, colour::Colour};
+use super::{Clock, Codec, Container, DENSEST, Splice, colour::Colour, pictures::FASTEST};
 
 /// What a source holds. At least one audio track, or video.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +93,15 @@ impl Media {
             )),
             _ => Ok(self),
         }
+    }
+
+    /// Whether the times of its video make more frames a second than are played, in a moment of its sound.
+    pub fn is_hasty(&self) -> bool {
+        self.video.as_ref().is_some_and(|video| {
+            let FrameRate { numerator, denominator } = video.rate;
+            let is_fast = u64::from(numerator) >= FASTEST * u64::from(denominator);
+            is_fast && video.length < self.end() / 100
+        })
     }
 
     /// The millisecond at which its last track ends.

@@ -67,6 +67,8 @@ pub enum Container {
     Mp3,
     /// MP4, M4A and `QuickTime`.
     Mp4,
+    /// The same with edit lists that leave nothing or make no sense: it is read as if there were none.
+    Mp4Unedited,
     /// AAC in ADTS.
     Adts,
     /// Native FLAC.
@@ -98,7 +100,7 @@ impl Container {
             Self::Wav => "wav",
             Self::Aiff => "aiff",
             Self::Mp3 => "mp3",
-            Self::Mp4 => "mov",
+            Self::Mp4 | Self::Mp4Unedited => "mov",
             Self::Adts => "aac",
             Self::Flac => "flac",
             Self::Ogg => "ogg",
@@ -110,6 +112,19 @@ impl Container {
             Self::Flv => "flv",
             Self::MpegPs => "mpeg",
             Self::Asf => "asf",
+        }
+    }
+
+    /// Whether its samples lie where the tables of an MP4 say.
+    pub const fn is_mp4(self) -> bool {
+        matches!(self, Self::Mp4 | Self::Mp4Unedited)
+    }
+
+    /// What else ffmpeg's demuxer is told, in words without spaces.
+    pub const fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Mp4Unedited => &["-ignore_editlist", "1"],
+            _ => &[],
         }
     }
 }
@@ -222,7 +237,7 @@ pub fn probe(input: &Input<'_>) -> Result<Media, Stop> {
         Container::Wav => wav::media(input),
         Container::Aiff => aiff::media(input),
         Container::Mp3 => mpeg::media(input, start),
-        Container::Mp4 => mp4::media(input),
+        Container::Mp4 | Container::Mp4Unedited => mp4::media(input),
         Container::Adts => adts::media(input, start),
         Container::Flac => flac::media(input, start),
         Container::Ogg => ogg::media(input),

@@ -57,7 +57,7 @@ impl Coded {
         Self { codec, fields: false, size: None, aspect: None, complete: false, colour }
     }
 
-    /// H.264 by its `avcC`.
+    /// H.264 by its `avcC`; None where that is damaged.
     pub(super) fn avc(config: &[u8]) -> Option<Self> {
         let [1, profile, compatible, level] = array(config, 0)? else {
             return None;
@@ -65,10 +65,11 @@ impl Coded {
         let codec =
             Picture::H264 { codecs: format!("avc1.{profile:02x}{compatible:02x}{level:02x}") };
         let length = be16(config, 6).map_or(0, usize::from);
-        let set = (config.get(5)? & 0x1f > 0).then(|| config.get(8..8 + length)).flatten();
-        let Some(sps) = set.and_then(Sps::read) else {
+        let sets = config.get(5)? & 0x1f;
+        if sets == 0 {
             return Some(Self::plain(codec));
-        };
+        }
+        let sps = Sps::read(config.get(8..8 + length)?)?;
         let size = Some((sps.width, sps.height));
         let complete = has_picture_set(config).unwrap_or(false);
         Some(Self {

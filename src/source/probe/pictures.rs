@@ -31,7 +31,10 @@ const RATES: [(u32, u32); 11] = [
 ];
 
 /// The fastest video that is played as it is, in frames a second; the slowest has one.
-const FASTEST: u64 = 240;
+pub(super) const FASTEST: u64 = 240;
+
+/// More frames a second than this are no film, but damaged times: copied, they would have none that players keep.
+const BLUR: u64 = 1_000;
 
 /// One frame, its times in ticks.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +152,8 @@ impl Pictures {
         };
         let milliseconds = scale(length, 1_000, ticks);
         let bitrate = scale(self.bytes.saturating_mul(8), ticks, length);
-        let cuts = self.cuts(timescale, length, reorder);
+        let is_blur = self.count.saturating_mul(ticks) / BLUR > length;
+        let cuts = self.cuts(timescale, length, reorder).filter(|_| !is_blur);
         Some(Told { rate, constant, first: self.first, length: milliseconds, bitrate, cuts })
     }
 
@@ -347,6 +351,19 @@ mod tests {
             Some((vec![0, 2, 20, 23, 40, 42], vec![20, 10, 30, 10, 20])),
             "a cut at 3 or 24 has the keyframe that it had"
         );
+    }
+
+    #[test]
+    fn times_of_no_film_leave_no_cuts() {
+        let told = |step: i64| {
+            let mut pictures = Pictures::default();
+            for n in 0..20 {
+                let time = n * step;
+                pictures.push(Shot { time, duration: 0, size: 10, key: n % 10 == 0 });
+            }
+            pictures.told(1_000_000, None).unwrap()
+        };
+        assert!(told(1_000).cuts.is_some() && told(900).cuts.is_none());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is told against what ffmpeg really decodes, growing files, and bytes from a hostile world.
 
+mod edits;
 mod refused;
 mod tracks;
 

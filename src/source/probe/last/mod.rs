@@ -38,8 +38,8 @@ const ANSWER: u64 = 1024 * 1024;
 /// Bytes of a line of numbers that are read.
 const LINE: u64 = 4_096;
 
-/// What a finished file holds, its audio counted by decoding all of it, within `limit` of wall time for each of three
-/// processes; else a sentence fragment that says what was found. H.264 that is to be `copied` is looked at picture by picture,
+/// What a finished file holds, its audio counted by decoding all of it, within `limit` of wall time for each of a
+/// few processes; else a sentence fragment that says what was found. H.264 that is to be `copied` is looked at picture by picture,
 /// where nothing else speaks against that.
 pub async fn decode(
     ffmpeg: &Ffmpeg,
@@ -70,7 +70,7 @@ pub async fn decode(
             Container::MpegTs if copied && clock.is_even() && found.may_be_copied() => {
                 file.walk(Instant::now() + limit).await
             }
-            Container::Mp4 | Container::Matroska => {
+            Container::Mp4 | Container::Mp4Unedited | Container::Matroska => {
                 let found = timeout(limit, file.configuration(index)).await;
                 found.map_err(slow)?
             }
@@ -80,6 +80,12 @@ pub async fn decode(
         let scanned = timeout(limit, file.scan(index, begun)).await;
         let scanned = scanned.map_err(slow)?;
         packets = Some(scanned.map_err(|error| failed(&error))?);
+        // These come here because something is wrong with them.
+        let is_odd = container.is_mp4() || container == Container::Matroska;
+        if is_odd && timeout(limit, file.is_dark(index)).await.is_ok_and(|dark| dark) {
+            tracing::warn!("no picture of a source can be decoded; its video is left out");
+            packets = None;
+        }
     }
     let mut samples = Vec::new();
     if found.has_audio() {
@@ -156,6 +162,20 @@ impl File<'_> {
         Ok(packets)
     }
 
+    /// Whether ffmpeg comes to an end of video stream `index` without one picture.
+    async fn is_dark(&self, index: u32) -> bool {
+        let mut args = vec!["-nostdin".to_owned()];
+        args.extend(self.source());
+        args.extend(["-map".to_owned(), format!("0:v:{index}")]);
+        args.extend("-frames:v 1 -f framecrc pipe:1".split(' ').map(str::to_owned));
+        let mut is_dark = true;
+        let Ok(process) = self.ffmpeg.spawn(args, false, self.cpu).await else {
+            return false;
+        };
+        let read = lines(process, |line| is_dark &= line.is_empty() || line.starts_with('#')).await;
+        read.is_ok() && is_dark
+    }
+
     /// Decodes audio streams to mono of one byte a sample, and adds up the sizes of what comes out of each.
     async fn count(&self, indices: impl Iterator<Item = u32>) -> io::Result<Vec<u64>> {
         let mut args = vec!["-nostdin".to_owned()];
@@ -222,8 +242,9 @@ impl File<'_> {
         } else {
             ("file", format!("file:{}", self.path))
         };
-        let fixed = ["-v", "quiet", "-protocol_whitelist", protocol, "-f", demuxer, "-i"];
-        fixed.into_iter().map(str::to_owned).chain([name]).collect()
+        let fixed = ["-v", "quiet", "-protocol_whitelist", protocol, "-f", demuxer];
+        let words = fixed.iter().chain(self.container.options()).map(|&word| word.to_owned());
+        words.chain(["-i".to_owned(), name]).collect()
     }
 }
 

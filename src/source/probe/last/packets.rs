@@ -59,6 +59,11 @@ impl Packets {
             return;
         };
         let Ok(size) = size.parse() else { return };
+        // What is dropped on decoding cannot be dropped on copying.
+        if flags.contains('D') {
+            self.pictures.spoil();
+            return;
+        }
         self.count += 1;
         self.bytes = self.bytes.saturating_add(size);
         let key = flags.starts_with('K') && self.is_next_key(time);
@@ -68,10 +73,6 @@ impl Packets {
                 self.pictures.push(Shot { time, duration: 0, size, key });
             }
             Err(_) => self.timeless += 1,
-        }
-        // What is dropped on decoding cannot be dropped on copying.
-        if flags.contains('D') {
-            self.pictures.spoil();
         }
     }
 
@@ -126,6 +127,17 @@ mod tests {
         assert_eq!((packets.timeless, packets.count, packets.bytes), (1, 5, 246));
         let told = packets.pictures.told(1_000, None).unwrap();
         assert_eq!((told.first, told.cuts.map(|cuts| cuts.bytes)), (0, Some(vec![150, 80, 9])));
+    }
+
+    #[test]
+    fn frames_that_an_edit_list_hides_count_for_nothing() {
+        let mut packets = Packets::new(1, Known::Nothing);
+        for line in ["-40,9,KD_", "0,100,K__", "40,50,___", "4000,50,_D_"] {
+            packets.push(line);
+        }
+        assert_eq!((packets.count, packets.bytes), (2, 150));
+        let told = packets.pictures.told(1_000, None).unwrap();
+        assert_eq!((told.first, told.length, told.cuts), (0, 80, None));
     }
 
     #[test]

@@ -5,6 +5,9 @@ use super::super::{
     input::{Scan, array},
 };
 
+/// The most bytes of a head.
+pub(super) const HEAD: usize = 12;
+
 /// The head of an element.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Element {
@@ -18,7 +21,7 @@ pub(super) struct Element {
 impl Element {
     /// The element at `at`; None where the file ends or what is there is none.
     pub(super) fn at(scan: &mut Scan<'_>, at: u64) -> Result<Option<Self>, Stop> {
-        Ok(Self::read(scan.some(at, 12)?).map(|(id, head, size)| Self {
+        Ok(Self::read(scan.some(at, HEAD)?).map(|(id, head, size)| Self {
             id,
             body: at.saturating_add(head),
             size,
@@ -70,6 +73,19 @@ pub(super) fn elements(bytes: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
         rest = rest.get(head + body.len()..)?;
         Some((id, body))
     })
+}
+
+/// Whether `bytes` are elements, one after the other to the last byte.
+pub(super) fn are_whole(mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let rest = Element::read(bytes).and_then(|(_, head, size)| {
+            let end = usize::try_from(head.checked_add(size?)?).ok()?;
+            bytes.get(end..)
+        });
+        let Some(rest) = rest else { return false };
+        bytes = rest;
+    }
+    true
 }
 
 /// An unsigned integer of up to eight bytes.

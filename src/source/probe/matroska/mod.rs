@@ -6,12 +6,14 @@
 
 mod audio;
 mod element;
+mod nest;
 mod track;
 mod video;
 
 use self::{
     audio::Sound,
-    element::{Element, elements, unsigned, vint},
+    element::{Element, HEAD, elements, unsigned, vint},
+    nest::Nest,
     track::Track,
     video::Moving,
 };
@@ -32,6 +34,9 @@ const HEADER: u64 = 16 * 1024 * 1024;
 /// Bytes of a block that tell its length.
 const BLOCK_HEAD: usize = 64;
 
+/// Nanoseconds of a tick where nothing else is said, or nothing that can be.
+const TICK: u64 = 1_000_000;
+
 const SEGMENT: u32 = 0x1853_8067;
 const INFO: u32 = 0x1549_a966;
 const TRACKS: u32 = 0x1654_ae6b;
@@ -50,25 +55,34 @@ pub(super) fn media(input: &Input<'_>) -> Result<Media, Stop> {
     let mut scan = Scan::new(*input);
     let mut at = 0;
     let mut tracks = None;
-    let mut tick = 1_000_000;
+    let mut tick = TICK;
+    let mut nest = Nest::default();
     for _ in 0..ELEMENTS {
         let Some(element) = Element::at(&mut scan, at)? else {
             break;
         };
         at = match element.id {
-            SEGMENT => element.body,
+            SEGMENT => {
+                nest = Nest::within(element);
+                element.body
+            }
             CLUSTER => break,
             TRACKS | INFO if element.size.is_none_or(|size| size > HEADER) => {
                 return Err(undetermined());
             }
             TRACKS => {
-                tracks = Some(input.bytes(element.body, element.length())?);
+                let body = input.bytes(element.body, element.length())?;
+                if !Track::are_whole(&body) {
+                    return Err(undetermined());
+                }
+                tracks = Some(body);
                 element.end()
             }
             INFO => {
                 let info = input.bytes(element.body, element.length())?;
                 let told = elements(&info).find(|(id, _)| *id == 0x002a_d7b1);
-                tick = told.map_or(tick, |(_, body)| unsigned(body)).max(1);
+                tick =
+                    told.map(|(_, body)| unsigned(body)).filter(|&told| told > 0).unwrap_or(tick);
                 element.end()
             }
             _ if element.size.is_none() => return Err(undetermined()),
@@ -84,7 +98,7 @@ pub(super) fn media(input: &Input<'_>) -> Result<Media, Stop> {
     let tracks = Track::all(&tracks);
     let mut streams = Streams::new(&tracks, tick)?;
     end?;
-    streams.walk(input, at)?.ok_or_else(undetermined)?;
+    streams.walk(input, at, nest)?.ok_or_else(undetermined)?;
     streams.media(&tracks).ok_or_else(undetermined)
 }
 
@@ -166,13 +180,19 @@ impl Streams {
         }
     }
 
-    /// Meets all blocks from `at` on; None where only decoding can tell what they come to.
-    fn walk(&mut self, input: &Input<'_>, mut at: u64) -> Result<Option<()>, Stop> {
+    /// Meets all blocks from `at` on; None where only decoding can tell what they come to: of elements that are damaged, ffmpeg
+    /// finds those behind them.
+    fn walk(&mut self, input: &Input<'_>, mut at: u64, mut nest: Nest) -> Result<Option<()>, Stop> {
         let end = input.end()?;
         let mut scan = Scan::new(*input);
         while at < end {
-            let Some(element) = Element::at(&mut scan, at)? else {
-                break;
+            let told = Element::at(&mut scan, at)?;
+            let Some(element) = told.filter(|element| nest.enter(at, element, end)) else {
+                // What follows the segment, or a head that the file's end cuts off.
+                if nest.is_over(at) || told.is_none() && end - at < HEAD as u64 {
+                    break;
+                }
+                return Ok(None);
             };
             at = match element.id {
                 SEGMENT | CLUSTER | GROUP => element.body,

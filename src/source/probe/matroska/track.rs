@@ -5,7 +5,7 @@ use super::{
         language,
         media::{Label, Text},
     },
-    element::{elements, text, unsigned},
+    element::{are_whole, elements, text, unsigned},
 };
 
 /// A `TrackEntry`.
@@ -31,6 +31,11 @@ pub(super) struct Track<'a> {
 }
 
 impl<'a> Track<'a> {
+    /// Whether the entries of a Tracks element fill it, and each is filled.
+    pub(super) fn are_whole(tracks: &[u8]) -> bool {
+        are_whole(tracks) && elements(tracks).all(|(id, entry)| id != 0xae || are_whole(entry))
+    }
+
     /// The tracks of a Tracks element.
     pub(super) fn all(tracks: &'a [u8]) -> Vec<Self> {
         let entries = elements(tracks).filter(|(id, _)| *id == 0xae);

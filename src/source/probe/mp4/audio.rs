@@ -7,9 +7,10 @@ use super::{
         media::{Audio, Form, Frames},
     },
     boxes::child,
+    edits::{Edit, Edits},
     entry::{Entry, Packet},
     fragment::Runs,
-    samples::{Durations, Edit, Edits, Layout, Sizes},
+    samples::{Durations, Layout, Sizes},
     track::Track,
 };
 

@@ -14,6 +14,12 @@ pub(super) type Moof<'a> = Cow<'a, [u8]>;
 /// Samples of all fragments that are looked at: a run can claim any number of them without a byte.
 const MOST: u64 = 16_000_000;
 
+/// The numbers of the tracks that a fragment has samples of.
+pub(super) fn tracks(moof: &[u8]) -> impl Iterator<Item = u32> {
+    let trafs = boxes(moof).filter(|(kind, _)| kind == b"traf");
+    trafs.map(|(_, traf)| child(traf, *b"tfhd").and_then(|tfhd| be32(tfhd, 4)).unwrap_or(0))
+}
+
 /// One sample of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {

@@ -85,7 +85,7 @@ impl Index {
         };
         let layout = Layout::read(input, total, Some(handler))?;
         let moov = Bytes::from(layout.moov.into_owned());
-        let movie = Movie { moov: &moov, total, fragments: &[] };
+        let movie = Movie { moov: &moov, total, fragments: &[], edited: true };
         let track = if movie.is_fragmented() { None } else { find(movie) };
         Ok(track.and_then(|track| Self::read(&track, &moov)))
     }

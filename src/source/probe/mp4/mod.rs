@@ -5,6 +5,7 @@
 
 mod audio;
 mod boxes;
+mod edits;
 mod entry;
 mod fragment;
 pub mod index;
@@ -57,8 +58,13 @@ pub(super) fn media(input: &Input<'_>) -> Result<Media, Stop> {
     for &(body, end) in &layout.fragments {
         fragments.push(input.bytes(body, (end - body) as usize)?);
     }
-    let movie = Movie { moov: &layout.moov, total, fragments: &fragments };
-    movie.media(input, layout.ahead.then_some(layout.end))
+    let movie = Movie { moov: &layout.moov, total, fragments: &fragments, edited: true };
+    let movie = Movie { edited: movie.can_be_edited(), ..movie };
+    let told = movie.media(input, layout.ahead.then_some(layout.end));
+    told.map_err(|stop| match stop {
+        Stop::Undetermined(_) => Stop::Undetermined(movie.container()),
+        stop => stop,
+    })
 }
 
 /// The boxes of the top level that matter.
@@ -186,6 +192,8 @@ struct Movie<'a> {
     /// Bytes of the file.
     total: u64,
     fragments: &'a [Moof<'a>],
+    /// Whether its edit lists are followed: all of them or, as ffmpeg does it, none.
+    edited: bool,
 }
 
 impl<'a> Movie<'a> {
@@ -193,6 +201,9 @@ impl<'a> Movie<'a> {
     fn media(&self, input: &Input<'_>, end: Option<u64>) -> Result<Media, Stop> {
         if self.tracks().any(|track| track.is_encrypted()) {
             return Err(unsupported("an encrypted MP4"));
+        }
+        if !self.holds_together() {
+            return Err(Stop::Undetermined(Container::Mp4));
         }
         let sounds = self.sounds(input)?;
         let pictures = self.pictures()?;
@@ -213,7 +224,7 @@ impl<'a> Movie<'a> {
             super::media::Audio { splice, ..sound.audio }
         });
         let mut media = Media {
-            container: Container::Mp4,
+            container: self.container(),
             pipe,
             audio: audio.collect(),
             video: pictures.map(|video| video.video),
@@ -230,6 +241,28 @@ impl<'a> Movie<'a> {
     fn is_tagged(&self, name: &[u8]) -> bool {
         let tags = boxes(self.moov).filter(|(kind, _)| kind != b"trak");
         tags.flat_map(|(_, tags)| tags.windows(name.len())).any(|found| found == name)
+    }
+
+    fn container(&self) -> Container {
+        if self.edited { Container::Mp4 } else { Container::Mp4Unedited }
+    }
+
+    /// Whether ffmpeg can read it, as far as its tables tell.
+    fn holds_together(&self) -> bool {
+        let mut tables = self.tracks().filter_map(|track| track.stbl());
+        let ids: Vec<_> = self.tracks().filter_map(|track| track.id()).collect();
+        tables.all(samples::holds_together)
+            && self
+                .fragments
+                .iter()
+                .flat_map(|moof| fragment::tracks(moof))
+                .all(|id| ids.contains(&id))
+    }
+
+    /// Whether the edit lists of all tracks can be followed.
+    fn can_be_edited(&self) -> bool {
+        let mut tracks = self.tracks().filter(|track| track.is(*b"soun") || track.is(*b"vide"));
+        tracks.all(|track| edits::can_be_followed(&track))
     }
 
     fn is_fragmented(&self) -> bool {

@@ -1,9 +1,12 @@
-//! The sample table of an MP4 track (ISO/IEC 14496-12 sections 8.6 and 8.7), and what an edit list leaves of it.
+//! The sample table of an MP4 track (ISO/IEC 14496-12 sections 8.6 and 8.7).
 
 use super::{
-    super::input::{be32, be64, bits},
+    super::input::{be32, bits},
     boxes::child,
 };
+
+/// The most sample descriptions of a track that ffmpeg reads.
+const DESCRIPTIONS: usize = 1024;
 
 /// Runs of samples of one duration: `stts`; or of one offset: `ctts`.
 #[derive(Clone, Debug, Default)]
@@ -231,67 +234,28 @@ impl<'a> Sizes<'a> {
     }
 }
 
+/// Whether a sample table holds together as far as ffmpeg's reader looks at it: where not, it refuses the whole file.
+pub(super) fn holds_together(stbl: &[u8]) -> bool {
+    let described = child(stbl, *b"stsd").is_none_or(|stsd| {
+        let most = (stsd.len() / 8).min(DESCRIPTIONS) as u32;
+        be32(stsd, 4).is_some_and(|count| (1..=most).contains(&count))
+    });
+    let sized = child(stbl, *b"stsz").is_none_or(|stsz| {
+        let count = be32(stsz, 8).and_then(|count| usize::try_from(count).ok());
+        let table = count.and_then(|count| stsz.get(12..)?.get(..count.checked_mul(4)?));
+        let is_negative = |size: &[u8]| size.first().is_some_and(|byte| byte & 0x80 != 0);
+        let is_constant = be32(stsz, 4).is_some_and(|size| size > 0);
+        is_constant || table.is_some_and(|table| !table.chunks_exact(4).any(is_negative))
+    });
+    let chunks = child(stbl, *b"co64").or_else(|| child(stbl, *b"stco"));
+    let chunks = chunks.and_then(|full| be32(full, 4)).unwrap_or(0);
+    let runs = child(stbl, *b"stsc").and_then(|stsc| entries(stsc, 12)?.last());
+    let placed = runs.and_then(|run| be32(run, 0)).is_none_or(|first| first <= chunks);
+    described && sized && placed
+}
+
 /// The entries of `size` bytes behind version, flags and count of a full box; None if some are missing.
 pub(super) fn entries(full: &[u8], size: usize) -> Option<impl Iterator<Item = &[u8]>> {
     let count = usize::try_from(be32(full, 4)?).ok()?;
     Some(full.get(8..8 + count.checked_mul(size)?)?.chunks_exact(size))
-}
-
-/// What an edit list shows of a track, in ticks of the track.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Edit {
-    /// The media time at which it starts.
-    pub(super) start: u64,
-    /// Its duration.
-    pub(super) length: u64,
-    /// How much later than the presentation it starts, in ticks of the movie.
-    pub(super) late: u64,
-}
-
-/// An edit list as far as it can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Edits {
-    /// There is none.
-    Absent,
-    /// One piece of the media.
-    One(Edit),
-    /// Several pieces, or nonsense.
-    Several,
-}
-
-impl Edits {
-    /// The edit list of a `trak`; `scales` are the ticks a second of the movie and of the track.
-    pub(super) fn read(trak: &[u8], scales: (u32, u32)) -> Self {
-        let Some(elst) = child(trak, *b"edts").and_then(|edts| child(edts, *b"elst")) else {
-            return Self::Absent;
-        };
-        Self::parse(elst, scales).unwrap_or(Self::Several)
-    }
-
-    fn parse(elst: &[u8], (movie, track): (u32, u32)) -> Option<Self> {
-        let wide = *elst.first()? == 1;
-        let mut late = 0u64;
-        let mut shown = None;
-        for entry in entries(elst, if wide { 20 } else { 12 })? {
-            let (length, start) = if wide {
-                (be64(entry, 0)?, be64(entry, 8)?.cast_signed())
-            } else {
-                (u64::from(be32(entry, 0)?), i64::from(be32(entry, 4)?.cast_signed()))
-            };
-            match (u64::try_from(start), shown) {
-                (Err(_), None) => late = late.saturating_add(length),
-                (Ok(start), None) => shown = Some((start, length)),
-                _ => return None,
-            }
-        }
-        let Some((start, length)) = shown else {
-            return Some(Self::Absent);
-        };
-        // As ffmpeg rescales: to the nearest tick, halves up.
-        let (movie, track) = (u128::from(movie), u128::from(track));
-        let length = (u128::from(length) * track + movie / 2).checked_div(movie)?;
-        let length = u64::try_from(length).ok().filter(|&length| length > 0)?;
-        start.checked_add(length)?;
-        Some(Self::One(Edit { start, length, late }))
-    }
 }

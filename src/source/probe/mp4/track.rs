@@ -10,7 +10,7 @@ use super::{
     },
     Movie,
     boxes::{boxes, child, descend},
-    samples::Edits,
+    edits::Edits,
 };
 
 /// Words in names that muxers give to every track of a kind.
@@ -87,10 +87,10 @@ impl<'a> Track<'a> {
         own.zip(movie).ok_or(undetermined)
     }
 
-    /// Its edit list.
+    /// Its edit list, if those of the movie are followed.
     pub(super) fn edits(&self) -> Result<Edits, Stop> {
         let (own, movie) = self.scales()?;
-        Ok(Edits::read(self.trak, (movie, own)))
+        Ok(if self.movie.edited { Edits::read(self.trak, (movie, own)) } else { Edits::Absent })
     }
 
     /// The nanosecond at which it starts, if what is heard or seen first is at this time of the media.

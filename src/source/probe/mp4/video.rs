@@ -11,10 +11,11 @@ use super::{
         unsupported,
     },
     boxes::child,
+    edits::Edits,
     entry::object,
     fragment::Runs,
     index::{Cursor, Walk},
-    samples::{Edits, Layout, Sizes},
+    samples::{Layout, Sizes},
     track::Track,
 };
 
