@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Clock, Codec, Container, DENSEST, Splice, colour::Colour, pictures::FASTEST};
+use super::{Clock, Codec, Container, DENSEST, Splice, colour::Colour};
 
 /// What a source holds. At least one audio track, or video.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,6 +190,9 @@ pub enum Form {
         block: u16,
     },
 }
+
+/// The fastest video that is played as it is, in frames a second; the slowest has one.
+pub(super) const FASTEST: u64 = 240;
 
 /// Frames a second, as a fraction: 30000/1001. Neither is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

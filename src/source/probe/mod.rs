@@ -32,6 +32,7 @@ pub mod opus;
 mod pes;
 mod picture;
 mod pictures;
+mod rate;
 mod sps;
 mod vorbis;
 mod wav;

@@ -5,6 +5,7 @@
 
 mod audio;
 mod boxes;
+mod editing;
 mod edits;
 mod entry;
 mod fragment;
@@ -262,7 +263,7 @@ impl<'a> Movie<'a> {
     /// Whether the edit lists of all tracks can be followed.
     fn can_be_edited(&self) -> bool {
         let mut tracks = self.tracks().filter(|track| track.is(*b"soun") || track.is(*b"vide"));
-        tracks.all(|track| edits::can_be_followed(&track))
+        tracks.all(|track| editing::can_be_followed(&track))
     }
 
     fn is_fragmented(&self) -> bool {
