@@ -7,11 +7,11 @@ use crate::{
     film::{self, Picture},
     report::{Report, Target, Unit, ms},
     song::{Song, made},
-    support::process::resident_bytes,
+    support::{Broker, process::resident_bytes},
 };
 
 pub const ABOUT: &str = "POST /api/token to the last byte of the first segment of a file of 2 GB in the library beside one of 20 MB, sound (WAV, encoded) and \
-    picture (1080p H.264 in MP4, copied), and how much more resident memory the broker has after it";
+    picture (1080p H.264 in MP4, copied, never looked at before, and listed before), and how much more resident memory the broker has after it";
 
 /// Target: no slower than this many times the small file.
 const AT_MOST: f64 = 1.2;
@@ -29,7 +29,8 @@ struct Pair {
 }
 
 pub fn run(report: &mut Report, runs: usize) {
-    for Pair { what, small, large, first } in [sound(), picture()] {
+    let listed = Pair { what: "MP4, listed", first: listed_picture, ..picture() };
+    for Pair { what, small, large, first } in [sound(), picture(), listed] {
         let (mut ours, mut theirs, mut more) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..runs {
             let (large, small) = (first(&large), first(&small));
@@ -69,11 +70,24 @@ fn picture() -> Pair {
             ffmpeg.args(["-t", seconds, "-c", "copy", "-movflags", "+faststart", "-f", "mp4"]);
         })
     };
-    let first = |file: &Path| {
-        let broker = film::broker(file, Picture::Copied, |setup| setup);
-        let (took, _) = film::first_picture(&broker, &film::name(file), |rungs| &rungs[0]);
-        (ms(took), resident_bytes(broker.pid()) as f64 / 1e6)
-    };
     let (small, large) = (films("20MB.mp4", "0", "38"), films("2GB.mp4", "6", "3800"));
-    Pair { what: "MP4", small, large, first }
+    Pair { what: "MP4", small, large, first: |file| first_picture(&on_shelf(file), file) }
+}
+
+/// After the backend has asked what there is, as it does before it can name a file.
+fn listed_picture(file: &Path) -> (f64, f64) {
+    let broker = on_shelf(file);
+    let name = film::name(file);
+    let folder = name.split_once('/').map_or("", |(folder, _)| folder);
+    broker.library(&format!("?path={folder}")).expect(200);
+    first_picture(&broker, file)
+}
+
+fn on_shelf(file: &Path) -> Broker {
+    film::broker(file, Picture::Copied, |setup| setup)
+}
+
+fn first_picture(broker: &Broker, file: &Path) -> (f64, f64) {
+    let (took, _) = film::first_picture(broker, &film::name(file), |rungs| &rungs[0]);
+    (ms(took), resident_bytes(broker.pid()) as f64 / 1e6)
 }

@@ -242,10 +242,12 @@ pub(super) fn holds_together(stbl: &[u8]) -> bool {
     });
     let sized = child(stbl, *b"stsz").is_none_or(|stsz| {
         let count = be32(stsz, 8).and_then(|count| usize::try_from(count).ok());
-        let table = count.and_then(|count| stsz.get(12..)?.get(..count.checked_mul(4)?));
-        let is_negative = |size: &[u8]| size.first().is_some_and(|byte| byte & 0x80 != 0);
+        let table: Option<&[Word]> =
+            count.and_then(|count| stsz.get(12..)?.as_chunks().0.get(..count));
         let is_constant = be32(stsz, 4).is_some_and(|size| size > 0);
-        is_constant || table.is_some_and(|table| !table.chunks_exact(4).any(is_negative))
+        // One that is negative shows in all of them together.
+        let all = |table: &[Word]| table.iter().fold(0, |all, &size| all | word(size));
+        is_constant || table.is_some_and(|table| all(table).cast_signed() >= 0)
     });
     let chunks = child(stbl, *b"co64").or_else(|| child(stbl, *b"stco"));
     let chunks = chunks.and_then(|full| be32(full, 4)).unwrap_or(0);
