@@ -542,3 +542,25 @@ fn without_a_library_there_is_nothing_in_it() {
     broker.library("?path=films").expect_error(404, "not_found");
     broker.ask_file("films/a.wav").expect_error(404, "media_not_found");
 }
+
+/// Whether a backend has listed a file before it asks for it makes no difference to who plays it, nor to what is said of it.
+#[test]
+fn what_was_listed_is_played_as_it_is() {
+    let whole = sound(3.0);
+    let shelf = Shelf::new().put("music/cut.wav", &whole[..whole.len() * 2 / 3]);
+    let other = shelf.dir.join("music/other.wav");
+    let broker = shelf.put("music/other.wav", &whole[..whole.len() / 3]).start();
+    let playlist = |name: &str| {
+        let grant = broker.token_file(&format!("music/{name}"));
+        Player::new(&broker, &grant).playlist("a0.m3u8").seconds()
+    };
+    assert!((playlist("cut.wav") - 2.0).abs() < 0.03);
+    assert_eq!(broker.logged("shorter than its container says").len(), 1);
+    let listed = entries(&broker, "?path=music");
+    assert_eq!(names(&listed), ["cut.wav", "other.wav"]);
+    assert!((playlist("other.wav") - 1.0).abs() < 0.03);
+    assert_eq!(broker.logged("shorter than its container says").len(), 2);
+    // A file that has changed since is another one.
+    put(&other, &whole);
+    assert!((playlist("other.wav") - 3.0).abs() < 0.03);
+}

@@ -2,7 +2,10 @@
 
 use crate::{
     library::{Library, Path},
-    source::probe::{self, Input, Media, Stop},
+    source::{
+        probe::{self, Input, Media, Stop},
+        seen::Seen,
+    },
 };
 
 /// Names of files that may be audio.
@@ -54,13 +57,17 @@ pub enum Told {
 }
 
 /// Looks into a file, which takes as long as reading its header, or all of it where only the end tells. None when it cannot
-/// be read now.
-pub fn tell(library: &Library, path: &Path) -> Option<Told> {
+/// be read now. What is found is `seen`, for those who play it.
+pub fn tell(library: &Library, seen: &Seen, path: &Path) -> Option<Told> {
     let (file, stamp) = library.open(path).ok()?;
     let named = Kind::by_name(path).unwrap_or(Kind::Audio);
     let size = stamp.size;
     match probe::probe(&Input::file(&file, size, Some(size), true)) {
-        Ok(media) => Some(found(&media)),
+        Ok(media) => {
+            let told = found(&media);
+            seen.insert(path, stamp, media);
+            Some(told)
+        }
         // Only decoding would tell more; that is done for those who play it.
         Err(Stop::Undetermined(_)) => Some(Told::Media(named, None)),
         Err(Stop::Unsupported(_) | Stop::More(_) | Stop::Whole) => Some(Told::Nothing),

@@ -29,6 +29,7 @@ use self::kind::{Kind, Told, tell};
 use crate::{
     error::{Code, Error, Result},
     library::{Child, Found, Library, Path, Stamp},
+    source::seen::Seen,
 };
 
 /// Entries of one page.
@@ -80,6 +81,7 @@ pub struct Page {
 /// The library, as backends see it.
 pub struct Catalogue {
     library: Arc<Library>,
+    seen: Arc<Seen>,
     known: moka::sync::Cache<(Path, Stamp), Told>,
     looks: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -99,11 +101,11 @@ impl Name {
 }
 
 impl Catalogue {
-    /// The catalogue of this library.
-    pub fn new(library: Arc<Library>) -> Arc<Self> {
+    /// The catalogue of this library; what it finds in its files is remembered in `seen`.
+    pub fn new(library: Arc<Library>, seen: Arc<Seen>) -> Arc<Self> {
         let known = moka::sync::Cache::new(KNOWN);
         let (looks, waiting) = (Arc::new(Semaphore::new(LOOKS)), AtomicUsize::new(0));
-        Arc::new(Self { library, known, looks, waiting })
+        Arc::new(Self { library, seen, known, looks, waiting })
     }
 
     /// The files that it is made of.
@@ -218,9 +220,10 @@ impl Catalogue {
 
     async fn look_into(&self, key: (Path, Stamp)) -> Option<Told> {
         let turn = self.looks.clone().acquire_owned().await.ok()?;
-        let (library, known) = (self.library.clone(), self.known.clone());
+        let (library, seen) = (self.library.clone(), self.seen.clone());
+        let known = self.known.clone();
         let look = move || {
-            let told = known.optionally_get_with_by_ref(&key, || tell(&library, &key.0));
+            let told = known.optionally_get_with_by_ref(&key, || tell(&library, &seen, &key.0));
             // The turn is over when the file was read, whoever still waits for it.
             drop(turn);
             told

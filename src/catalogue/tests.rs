@@ -14,7 +14,7 @@ impl Shelf {
         let dir = TempDir::new().unwrap();
         let top = dir.path().join("music");
         fs::create_dir(&top).unwrap();
-        let catalogue = Catalogue::new(Arc::new(Library::new(&[top])));
+        let catalogue = Catalogue::new(Arc::new(Library::new(&[top])), Seen::new());
         Self { dir, catalogue }
     }
 
@@ -118,4 +118,18 @@ async fn the_top_lists_the_directories() {
     let missing = Path::parse("music/none").unwrap();
     let error = shelf.catalogue.list(Some(missing), None, 5).await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn what_was_looked_into_is_not_looked_into_again() {
+    let shelf = Shelf::new();
+    shelf.wav("a.wav", 8000);
+    shelf.page(None, PAGE).await;
+    let path = Path::parse("music/a.wav").unwrap();
+    let Found::File(stamp) = shelf.catalogue.library.look(&path).unwrap() else {
+        panic!("a file");
+    };
+    let seen = &shelf.catalogue.seen;
+    assert_eq!(seen.get(&path, stamp).unwrap().audio[0].samples, 8000);
+    assert_eq!(seen.get(&path, Stamp { size: 1, ..stamp }), None);
 }

@@ -218,7 +218,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::library::Library;
+    use crate::{library::Library, source::seen::Seen};
 
     #[tokio::test]
     async fn where_inotify_does_not_work_a_scan_finds_the_same() {
@@ -228,7 +228,7 @@ mod tests {
         let library = Arc::new(Library::new(std::slice::from_ref(&top)));
         let queue = Arc::<Queue>::default();
         let room = Room {
-            catalogue: Catalogue::new(library.clone()),
+            catalogue: Catalogue::new(library.clone(), Seen::new()),
             ahead: Some(queue.clone()),
             metrics: Arc::default(),
             settle: Duration::from_millis(20),

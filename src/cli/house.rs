@@ -110,7 +110,7 @@ impl House {
         );
         watchdog.look_first();
         packager.resume();
-        let catalogue = Catalogue::new(library);
+        let catalogue = Catalogue::new(library, sources.seen());
         let watch = watch(settings, &catalogue, &sources, &packager, &metrics)?;
         let broker = Broker::new(
             access.clone(),

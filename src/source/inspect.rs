@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     error::{Code, Error, Result},
+    library::{self, Stamp},
     time::now,
 };
 
@@ -98,6 +99,24 @@ impl Sources {
                 }
             };
         }
+    }
+
+    /// What a listing has found in a file of the library; None where none has.
+    pub(super) async fn recall(
+        &self,
+        pin: &Pin,
+        path: &library::Path,
+        stamp: Stamp,
+    ) -> Option<Media> {
+        let media = self.seen.get(path, stamp)?;
+        let (file, container) = (pin.spool().clone(), media.container);
+        let look = move || {
+            let input = Input::file(file.file(), file.available(), file.total(), true);
+            probe::is_cut(&input, container)
+        };
+        let cut = tokio::task::spawn_blocking(look).await.ok()?;
+        warn_of_damage(pin, &media, &cut);
+        Some(media)
     }
 
     async fn decode(&self, spool: &Spool, container: Container) -> Result<Media> {

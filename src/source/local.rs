@@ -75,7 +75,14 @@ impl Sources {
         captions: Option<Path>,
     ) -> Outcome {
         let _turn = self.take_turn().await?;
-        let media = self.probe(&pin).await;
+        let seen = match &origin {
+            Origin::Library { path, stamp } => self.recall(&pin, path, *stamp).await,
+            _ => None,
+        };
+        let media = match seen {
+            Some(media) => Ok(media),
+            None => self.probe(&pin).await,
+        };
         if pin.spool().change().is_some() {
             return Err(Error::busy(
                 "the file is being written; ask again when it is whole",

@@ -9,6 +9,7 @@ mod fetch;
 mod inspect;
 mod local;
 pub mod probe;
+pub mod seen;
 mod sources;
 pub mod spool;
 pub mod upstream;

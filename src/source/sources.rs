@@ -19,6 +19,7 @@ use super::{
     Origin, Qid, Source, Wanted,
     cache::{Cache, Pin},
     ended,
+    seen::Seen,
     upstream::Upstream,
 };
 use crate::{
@@ -46,6 +47,7 @@ type Flight = Shared<BoxFuture<'static, Outcome>>;
 pub struct Sources {
     pub(super) upstream: Upstream,
     pub(super) library: Arc<Library>,
+    pub(super) seen: Arc<Seen>,
     pub(super) cache: Arc<Cache>,
     pub(super) ffmpeg: Ffmpeg,
     pub(super) audio: Template,
@@ -81,6 +83,7 @@ impl Sources {
         Ok(Arc::new_cyclic(|own| Self {
             upstream,
             library,
+            seen: Seen::new(),
             cache,
             ffmpeg,
             audio: settings.url.audio.clone(),
@@ -117,6 +120,11 @@ impl Sources {
     /// Removes files of an earlier run that nobody knows.
     pub fn sweep(&self) {
         self.cache.sweep();
+    }
+
+    /// What is known of files of the library, for those who list it to add to.
+    pub fn seen(&self) -> Arc<Seen> {
+        self.seen.clone()
     }
 
     /// How many sources can be in use at once.
