@@ -395,6 +395,22 @@ fn some_minutes() {
     }
 }
 
+/// Packed audio that begins in silence is so small that libavformat would read on into the second segment to know it, and take
+/// that one's time for the first one's.
+#[test]
+fn silence_at_the_beginning_moves_nothing() {
+    let upstream = Upstream::start();
+    let broker = broker(&upstream);
+    for (rate, channels) in [(8_000, 1), (44_100, 2)] {
+        let noise = format!("-f lavfi -i anoisesrc=color=pink:seed=5:r={rate}:d=10");
+        let silent = format!("-af adelay=8s:all=1 -ac {channels} -f wav");
+        let source = media::made(&format!("{noise} {silent}"));
+        let served = check(&broker, &upstream, &format!("{rate} Hz"), &source, true);
+        let opening = served.tracks[1].segments[0].len() - ID3;
+        assert!((2_048..4_096).contains(&opening), "{opening} bytes");
+    }
+}
+
 /// Media of the world, where they have been put beside this repository.
 #[test]
 fn shared_media() {

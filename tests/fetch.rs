@@ -67,7 +67,9 @@ fn fifty_who_ask_at_once_share_one_failure() {
     let broker = setup(&upstream).start();
     thread::scope(|scope| {
         let asking: Vec<_> = (0..50).map(|_| scope.spawn(|| broker.ask("a"))).collect();
-        gate.wait_reached();
+        // A failure is told again for 2 s only: who comes later asks anew.
+        let misses = r#"hls_broker_source_lookups_total{outcome="miss"}"#;
+        until("all have asked", || broker.metric(misses) == Some(50.0));
         gate.open();
         for reply in asking {
             reply.join().expect("a reply").expect_error(502, "upstream_failed");

@@ -25,6 +25,7 @@ mod eviction;
 mod extras;
 mod feed;
 pub mod file;
+mod fill;
 pub mod fmp4;
 pub mod fragments;
 mod head;

@@ -5,8 +5,9 @@
 use bytes::{BufMut, Bytes};
 
 use super::{
-    adts::{AudioConfig, Frames, HEADER},
-    table::FRAME,
+    adts::{AudioConfig, Corrupt, Frames, HEADER},
+    fill,
+    table::{FIRST_FRAMES, FRAME},
 };
 
 /// The 90 kHz timestamp of presentation time 0, in packed audio too: ten seconds, so that priming stays positive.
@@ -17,6 +18,9 @@ const OWNER: &[u8] = b"com.apple.streaming.transportStreamTimestamp\0";
 
 /// Bytes of the private frame's body: the owner and 64 bits of timestamp.
 const PRIV: usize = OWNER.len() + 8;
+
+/// Bytes that libavformat reads to know packed audio for what it is (`PROBE_BUF_MIN`).
+const PROBED: usize = 2048;
 
 /// Bytes of the tag: its header, the private frame's header, its body.
 const TAG: usize = 10 + 10 + PRIV;
@@ -42,6 +46,19 @@ pub fn segment(config: AudioConfig, first_frame: u64, frames: &Frames) -> Bytes 
     out.put_u64(pts(config, first_frame));
     put_frames(&mut out, config, frames.iter());
     out.into()
+}
+
+/// The first segment of frames that ffmpeg has encoded. Silence is filled up: where libavformat reads on into the segment behind,
+/// it takes that one's time for this one's, and all seeks land too late by the length of this (measured: ffmpeg 5.1, mpv 0.35).
+///
+/// # Errors
+/// As [`Frames::push`].
+pub fn opening(config: AudioConfig, frames: &Frames) -> Result<Bytes, Corrupt> {
+    let is_small = size(frames.len(), frames.payload().len()) - TAG < PROBED;
+    if is_small && frames.len() as u64 >= FIRST_FRAMES {
+        return Ok(segment(config, 0, &fill::filled(frames)?));
+    }
+    Ok(segment(config, 0, frames))
 }
 
 /// Bytes of a segment of so many frames with so many bytes of payload.
@@ -75,6 +92,25 @@ mod tests {
         assert_eq!(&segment[20..65], b"com.apple.streaming.transportStreamTimestamp\0");
         assert_eq!(segment[65..73], 900_000u64.to_be_bytes());
         assert_eq!(segment[73..], [0xff, 0xf1, 0x4c, 0x80, 0x01, 0x5f, 0xfc, 1, 2, 3]);
+    }
+
+    #[test]
+    fn silence_at_the_beginning_is_long_enough() {
+        for (channels, rate) in [(1, 8_000), (2, 48_000)] {
+            let config = AudioConfig::new(rate, channels).unwrap();
+            let silence = |count| {
+                let mut frames = Frames::default();
+                frames.push_silence(config, count).unwrap();
+                frames
+            };
+            assert!(segment(config, 0, &silence(50)).len() < PROBED);
+            let filled = opening(config, &silence(50)).unwrap();
+            assert!(filled.len() - TAG >= PROBED, "{}", filled.len());
+            let short = silence(49);
+            assert_eq!(opening(config, &short).unwrap(), segment(config, 0, &short));
+            let long = silence(500);
+            assert_eq!(opening(config, &long).unwrap(), segment(config, 0, &long));
+        }
     }
 
     #[test]

@@ -18,8 +18,9 @@ const FIRST: [f64; 3] = [1.0, 2.0, 4.0];
 
 /// The fewest AAC frames in the first segment. libavformat reads 50 to open packed AAC (`max_ts_probe`): where these reach
 /// into the second segment, it takes that one's time for the first one's, and every seek lands too late by the length of
-/// the first (measured: ffmpeg 5.1, mpv 0.35). It does so, too, where they are silence of less than 2 kB.
-const FIRST_FRAMES: u64 = 50;
+/// the first (measured: ffmpeg 5.1, mpv 0.35). Where they are silence of less than 2 kB, they are filled up
+/// ([`packed::opening`](super::packed::opening)).
+pub const FIRST_FRAMES: u64 = 50;
 
 /// A last piece shorter than this many seconds is folded into the segment before it.
 pub const FOLD: f64 = 1.0;

@@ -10,6 +10,7 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::{
     Package, Packager, Part,
+    adts::Corrupt,
     file::{File, Format, Kind, Track},
     fmp4::audio as fmp4,
     key::Key,
@@ -222,8 +223,8 @@ impl Packager {
     /// The frames of an audio segment in another container.
     async fn mux(&self, part: &Part, n: u32, format: Format) -> Result<Hot> {
         let Part { package, rendition } = part;
-        let audio = package.plan.audio(rendition.track);
-        let config = audio.and_then(|audio| audio.codec.aac()).ok_or_else(no_such_file)?;
+        let audio = package.plan.audio(rendition.track).ok_or_else(no_such_file)?;
+        let config = audio.codec.aac().ok_or_else(no_such_file)?;
         let name = Name::new(package.key, File::Segment(rendition.track, n, Format::M4s));
         let segment = match self.hot.get(&name).await {
             Some(hot) => {
@@ -232,11 +233,15 @@ impl Packager {
             }
             None => self.segment(part, n, name).await?,
         };
-        let (first, frames) = fmp4::read(&segment.bytes).map_err(|e| {
+        let damaged = |e: Corrupt| {
             Error::new(Code::EncodeFailed, format!("a segment on disk is damaged: {e}"))
-        })?;
+        };
+        let (first, frames) = fmp4::read(&segment.bytes).map_err(damaged)?;
         Ok(Hot::new(match format {
             Format::Ts => ts::segment(config, n, first, &frames),
+            _ if n == 0 && !audio.is_copied() => {
+                packed::opening(config, &frames).map_err(damaged)?
+            }
             _ => packed::segment(config, first, &frames),
         }))
     }
