@@ -86,7 +86,6 @@ impl Sources {
                 Err(Stop::Undetermined(container)) if whole => {
                     let media = self.decode(spool, container).await?;
                     warn_of_damage(pin, &media, &cut);
-                    warn_of_jumps(pin, &media);
                     return Ok(media);
                 }
                 Err(Stop::Undetermined(_)) => u64::MAX,
@@ -147,11 +146,8 @@ fn warn_of_damage(pin: &Pin, media: &Media, cut: &Result<bool, Stop>) {
     if media.is_hasty() {
         tracing::warn!(source, "pictures come faster than anybody shows them; most are left out");
     }
-}
-
-fn warn_of_jumps(pin: &Pin, media: &Media) {
     if !media.clock.is_even() {
-        let (source, jumps) = (pin.id(), media.clock.jumps());
+        let jumps = media.clock.jumps();
         tracing::warn!(
             source,
             jumps,

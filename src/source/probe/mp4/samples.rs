@@ -20,9 +20,8 @@ impl Durations {
 
     /// The runs of another box of the same form.
     pub(super) fn of(stbl: &[u8], kind: [u8; 4]) -> Option<Self> {
-        let table = child(stbl, kind)?;
-        let runs = entries(table, 8)?.map(|run| Some((be32(run, 0)?, be32(run, 4)?)));
-        runs.collect::<Option<_>>().map(Self)
+        let runs = table(child(stbl, kind)?)?.iter();
+        Some(Self(runs.map(|&[count, value]| (word(count), word(value))).collect()))
     }
 
     /// The number of each sample, one after another.
@@ -251,13 +250,7 @@ pub(super) fn holds_together(stbl: &[u8]) -> bool {
     });
     let chunks = child(stbl, *b"co64").or_else(|| child(stbl, *b"stco"));
     let chunks = chunks.and_then(|full| be32(full, 4)).unwrap_or(0);
-    let runs = child(stbl, *b"stsc").and_then(|stsc| entries(stsc, 12)?.last());
-    let placed = runs.and_then(|run| be32(run, 0)).is_none_or(|first| first <= chunks);
+    let runs = child(stbl, *b"stsc").and_then(|stsc| table::<3>(stsc)?.last());
+    let placed = runs.is_none_or(|&[first, ..]| word(first) <= chunks);
     described && sized && placed
-}
-
-/// The entries of `size` bytes behind version, flags and count of a full box; None if some are missing.
-pub(super) fn entries(full: &[u8], size: usize) -> Option<impl Iterator<Item = &[u8]>> {
-    let count = usize::try_from(be32(full, 4)?).ok()?;
-    Some(full.get(8..8 + count.checked_mul(size)?)?.chunks_exact(size))
 }
